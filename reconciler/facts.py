@@ -1,0 +1,175 @@
+"""What one machine says of itself, by one command: the script that asks, and the reading of its answer.
+
+Each section stands between two sentinel lines that carry a nonce and, at its end, its exit status; the last
+line says that nothing was cut off. An answer that lacks a section it needs, or its end, is a failed scan,
+never "nothing there". Pure: text out, text in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from reconciler.model import Facts, Gpu
+from reconciler.shell import join
+
+Command = tuple[str, ...]
+T = TypeVar("T")
+
+QUICK: Final[Mapping[str, Command]] = {
+    "boot": ("cat", "/proc/sys/kernel/random/boot_id"),
+    "memory": ("cat", "/proc/meminfo"),
+    "tcp": ("cat", "/proc/net/tcp"),
+    "tcp6": ("cat", "/proc/net/tcp6"),
+}
+SLOW: Final[Mapping[str, Command]] = {
+    "disk": ("df", "-P", "-k", "/"),
+    "gpu": (
+        "nvidia-smi",
+        "--query-gpu=name,utilization.gpu,temperature.gpu,power.draw",
+        "--format=csv,noheader,nounits",
+    ),
+    "interfaces": ("ip", "-o", "addr", "show"),
+}
+# Where the Engine's socket can't be forwarded, the docker CLI in the same command. `docker inspect` of a
+# container that went away in between fails the section, and with it the scan: the next one sees the truth.
+CLI: Final[Mapping[str, Command]] = {
+    "containers": (
+        "sh",
+        "-c",
+        "ids=$(docker ps --all --quiet --no-trunc) || exit 1\n"
+        'if [ -n "$ids" ]; then exec docker inspect --type container $ids; fi\n'
+        "echo '[]'",
+    ),
+    "images": ("docker", "images", "--no-trunc", "--digests", "--format", "{{json .}}"),
+}
+REQUIRED: Final = frozenset({"boot", "memory", "tcp", "containers", "images"})
+LISTEN: Final = "0A"
+
+
+class ScanFailed(Exception):
+    """An answer that can't be trusted. `reason` is one CamelCase word, the text says what was wrong with it."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What one command of the script printed (both streams), and its exit status."""
+
+    text: str
+    status: int
+
+
+def script(nonce: str, *, full: bool, cli: bool) -> str:
+    """The shell script of one scan. `full` adds the slow facts, `cli` the containers and images.
+
+    `nonce` must be unguessable: a container's name or a file's content can then not pass for a sentinel.
+    """
+    sections = QUICK | (SLOW if full else {}) | (CLI if cli else {})
+    head = (
+        "LC_ALL=C; export LC_ALL",
+        f"s() {{ n=$1; shift; printf '={nonce} %s\\n' \"$n\"; \"$@\" 2>&1; printf '\\n={nonce} %s %s\\n' \"$n\" \"$?\"; }}",
+    )
+    body = (f"s {name} {join(command)}" for name, command in sections.items())
+    return "\n".join((*head, *body, f"echo ={nonce} end"))
+
+
+def sections(answer: str, nonce: str) -> dict[str, Section]:
+    """The answer, cut at its sentinels. Raises ScanFailed if it is not whole."""
+    if not answer.endswith(f"={nonce} end\n"):
+        raise ScanFailed("ScanCutShort", "the answer of the scan ends before its end mark")
+    found: dict[str, Section] = {}
+    pattern = re.compile(
+        rf"^={nonce} (?P<name>\w+)\n(?P<text>.*?)\n={nonce} (?P=name) (?P<status>\d+)$", re.DOTALL | re.MULTILINE
+    )
+    for match in pattern.finditer(answer):
+        found[match["name"]] = Section(match["text"], int(match["status"]))
+    return found
+
+
+def check(found: Mapping[str, Section], wanted: frozenset[str]) -> None:
+    """Raises ScanFailed for the first wanted section that is missing or did not exit with 0."""
+    for name in sorted(wanted):
+        section = found.get(name)
+        if section is None:
+            raise ScanFailed("ScanCutShort", f"the answer of the scan lacks its part `{name}`")
+        if section.status != 0:
+            raise ScanFailed("ScanFailed", f"`{name}` failed on the Spark: {section.text.strip()[-300:]}")
+
+
+def read_facts(found: Mapping[str, Section], *, before: Facts | None = None) -> Facts:
+    """Facts from the sections. What a quick scan leaves out is carried over from `before`, the last facts known."""
+    memory = _meminfo(found["memory"].text)
+    listeners = frozenset(_listeners(found["tcp"].text)) | frozenset(_listeners(_good(found, "tcp6")))
+    disk = _read(found, "disk", _disk, (before.disk_free, before.disk_total) if before else (None, None))
+    return Facts(
+        boot_id=found["boot"].text.strip(),
+        memory_total=memory["MemTotal"],
+        memory_available=memory["MemAvailable"],
+        listeners=listeners,
+        disk_free=disk[0],
+        disk_total=disk[1],
+        gpus=_read(found, "gpu", _gpus, before.gpus if before else ()),
+        interfaces=_read(found, "interfaces", _interfaces, before.interfaces if before else {}),
+    )
+
+
+def _good(found: Mapping[str, Section], name: str) -> str:
+    section = found.get(name)
+    return section.text if section is not None and section.status == 0 else ""
+
+
+def _read(found: Mapping[str, Section], name: str, parse: Callable[[str], T], otherwise: T) -> T:
+    text = _good(found, name)
+    return parse(text) if text else otherwise
+
+
+def _meminfo(text: str) -> dict[str, int]:
+    """`MemAvailable:   123 kB` and the like, in bytes. Raises ScanFailed if one we need is missing."""
+    found = {m[1]: int(m[2]) * 1024 for m in re.finditer(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
+    for name in ("MemTotal", "MemAvailable"):
+        if name not in found:
+            raise ScanFailed("ScanFailed", f"/proc/meminfo has no {name}")
+    return found
+
+
+def _listeners(text: str) -> list[int]:
+    """Ports in state LISTEN of /proc/net/tcp or tcp6, on whatever address."""
+    rows = (line.split() for line in text.splitlines())
+    return [int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] == LISTEN]
+
+
+def _disk(text: str) -> tuple[int | None, int | None]:
+    """Free and total bytes of the last row of `df -P -k`."""
+    row = text.strip().splitlines()[-1].split()
+    if len(row) < 6 or not (row[1].isdigit() and row[3].isdigit()):
+        return None, None
+    return int(row[3]) * 1024, int(row[1]) * 1024
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None  # [N/A], Not Supported
+
+
+def _gpus(text: str) -> tuple[Gpu, ...]:
+    rows = ([cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.count(",") == 3)
+    return tuple(
+        Gpu(name=name, utilization=_number(use), temperature=_number(heat), power=_number(power))
+        for name, use, heat, power in rows
+    )
+
+
+def _interfaces(text: str) -> dict[str, tuple[str, ...]]:
+    """Addresses (without prefix length) per interface, from `ip -o addr show`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for match in re.finditer(r"^\d+:\s+(\S+)\s+inet6?\s+([0-9a-fA-F.:]+)/", text, re.MULTILINE):
+        found[match[1]] = (*found.get(match[1], ()), match[2])
+    return found
