@@ -39,9 +39,11 @@ CLI: Final[Mapping[str, Command]] = {
     "containers": (
         "sh",
         "-c",
-        "ids=$(docker ps --all --quiet --no-trunc) || exit 1\n"
-        'if [ -n "$ids" ]; then exec docker inspect --type container $ids; fi\n'
-        "echo '[]'",
+        (
+            "ids=$(docker ps --all --quiet --no-trunc) || exit 1\n"
+            'if [ -n "$ids" ]; then exec docker inspect --type container $ids; fi\n'
+            "echo '[]'"
+        ),
     ),
     "images": ("docker", "images", "--no-trunc", "--digests", "--format", "{{json .}}"),
 }
@@ -70,12 +72,12 @@ def script(nonce: str, *, full: bool, cli: bool) -> str:
 
     `nonce` must be unguessable: a container's name or a file's content can then not pass for a sentinel.
     """
-    sections = QUICK | (SLOW if full else {}) | (CLI if cli else {})
+    commands = {**QUICK, **(SLOW if full else {}), **(CLI if cli else {})}
     head = (
         "LC_ALL=C; export LC_ALL",
-        f"s() {{ n=$1; shift; printf '={nonce} %s\\n' \"$n\"; \"$@\" 2>&1; printf '\\n={nonce} %s %s\\n' \"$n\" \"$?\"; }}",
+        f's() {{ n=$1; shift; printf \'={nonce} %s\\n\' "$n"; "$@" 2>&1; printf \'\\n={nonce} %s %s\\n\' "$n" "$?"; }}',
     )
-    body = (f"s {name} {join(command)}" for name, command in sections.items())
+    body = (f"s {name} {join(command)}" for name, command in commands.items())
     return "\n".join((*head, *body, f"echo ={nonce} end"))
 
 
@@ -85,7 +87,8 @@ def sections(answer: str, nonce: str) -> dict[str, Section]:
         raise ScanFailed("ScanCutShort", "the answer of the scan ends before its end mark")
     found: dict[str, Section] = {}
     pattern = re.compile(
-        rf"^={nonce} (?P<name>\w+)\n(?P<text>.*?)\n={nonce} (?P=name) (?P<status>\d+)$", re.DOTALL | re.MULTILINE
+        rf"^={nonce} (?P<name>\w+)\n(?P<text>.*?)\n={nonce} (?P=name) (?P<status>\d+)$",
+        re.DOTALL | re.MULTILINE,
     )
     for match in pattern.finditer(answer):
         found[match["name"]] = Section(match["text"], int(match["status"]))
@@ -141,15 +144,17 @@ def _meminfo(text: str) -> dict[str, int]:
 def _listeners(text: str) -> list[int]:
     """Ports in state LISTEN of /proc/net/tcp or tcp6, on whatever address."""
     rows = (line.split() for line in text.splitlines())
-    return [int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] == LISTEN]
+    return [int(row[1].rpartition(":")[2], 16) for row in rows if LISTEN in row[3:4]]
 
 
 def _disk(text: str) -> tuple[int | None, int | None]:
     """Free and total bytes of the last row of `df -P -k`."""
     row = text.strip().splitlines()[-1].split()
-    if len(row) < 6 or not (row[1].isdigit() and row[3].isdigit()):
-        return None, None
-    return int(row[3]) * 1024, int(row[1]) * 1024
+    match row:
+        case [_, total, _, free, _, *_] if total.isdigit() and free.isdigit():
+            return int(free) * 1024, int(total) * 1024
+        case _:
+            return None, None
 
 
 def _number(text: str) -> float | None:
@@ -160,10 +165,11 @@ def _number(text: str) -> float | None:
 
 
 def _gpus(text: str) -> tuple[Gpu, ...]:
-    rows = ([cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.count(",") == 3)
+    rows = ([cell.strip() for cell in line.split(",")] for line in text.splitlines())
     return tuple(
-        Gpu(name=name, utilization=_number(use), temperature=_number(heat), power=_number(power))
-        for name, use, heat, power in rows
+        Gpu(name=row[0], utilization=_number(row[1]), temperature=_number(row[2]), power=_number(row[3]))
+        for row in rows
+        if len(row) == len(("name", "utilization", "temperature", "power"))
     )
 
 

@@ -23,6 +23,7 @@ GENERATION: Final = "sparkkeep.generation"
 REVISION: Final = "sparkkeep.revision"
 SPEC_HASH: Final = "sparkkeep.spec-hash"
 SPEC: Final = "sparkkeep.spec"
+MEMORY: Final = "sparkkeep.memory"
 
 
 class Value:
@@ -62,6 +63,12 @@ class Container(Value):
     @property
     def spec_hash(self) -> str:
         return self.labels.get(SPEC_HASH, "")
+
+    @property
+    def memory(self) -> int:
+        """Bytes that its workload was declared to need when it was created; 0 if nobody said."""
+        text = self.labels.get(MEMORY, "0")
+        return int(text) if text.isdigit() else 0
 
     @property
     def running(self) -> bool:
@@ -198,6 +205,7 @@ class Instance(Value):
     start_timeout: float = 1800.0
     priority: int = 0
     generation: int = 1
+    on_demand: bool = False
 
 
 class Verb(StrEnum):
@@ -209,6 +217,7 @@ class Verb(StrEnum):
     START = "start"
     RESTART = "restart"
     UPDATE = "update"
+    UNPAUSE = "unpause"
     STOP = "stop"
     REMOVE = "remove"
 
@@ -312,5 +321,5 @@ class World(Value):
     suspended: frozenset[str] = frozenset()
     cordoned: frozenset[str] = frozenset()
     drained: frozenset[str] = frozenset()
-    restarts: Mapping[str, str] = field(default_factory=dict)  # workload -> id asked to be restarted before
+    restarts: Mapping[str, float] = field(default_factory=dict)  # workload -> Unix time it was asked at
     approved: frozenset[str] = frozenset()  # ids of containers that a person agreed to lose

@@ -1,27 +1,39 @@
 """The bounded building blocks of every declaration.
 
 Each string that a person may write has a pattern and a maximum length here, so that the floors above
-never meet a value they would have to distrust. Patterns are whitelists: what is not named is refused.
+never meet a value they would have to distrust. Patterns are whitelists: what is not named is refused. Every
+pattern is kept with the words that say what it allows (`WORDS`), since a refusal must be readable.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringConstraints
 
 UNITS: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 BINARY_UNITS: Final = {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "K": 2**10, "M": 2**20, "G": 2**30}
 SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 MAX_BYTES: Final = 2**50
 MAX_SECONDS: Final = 30 * 86400.0
+MAX_TEXT: Final = 32_768
+MAX_JSON_DEPTH: Final = 16
+MAX_JSON_NODES: Final = 2_000
+MAX_JSON_INT: Final = 2**63
+
+WORDS: dict[str, str] = {}  # pattern -> what it allows, in words
+
+_SIZE: Final = r"^\d{1,18}(\.\d{1,6})?\s*[A-Za-z]{0,3}$"
+_DURATION: Final = r"^(\d{1,9}(\.\d{1,6})?(ms|s|m|h|d)?){1,8}$"
 
 
 def parse_size(value: object) -> int:
     """Bytes from `512MiB`, `92GiB`, `1.5GB` or a plain number of bytes. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError("must be a size such as 512MiB or 92GiB")
+        raise ValueError("must be a size such as 512MiB or 92GiB")  # noqa: TRY004  # pydantic wants ValueError
     match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?)\s*([A-Za-z]{0,3})", str(value).strip())
     scale = None if match is None else (UNITS | BINARY_UNITS).get(match[2].upper())
     if match is None or scale is None:
@@ -35,7 +47,7 @@ def parse_size(value: object) -> int:
 def parse_duration(value: object) -> float:
     """Seconds from `30s`, `20m`, `1h30m`, or a plain number of seconds. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError("must be a duration such as 30s, 20m or 1h30m")
+        raise ValueError("must be a duration such as 30s, 20m or 1h30m")  # noqa: TRY004  # pydantic wants it
     text = str(value).strip()
     if re.fullmatch(r"\d{1,9}(?:\.\d{1,6})?", text):
         seconds = float(text)
@@ -48,11 +60,22 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
+def text(pattern: str, words: str, *, longest: int) -> StringConstraints:
+    """A whitelist for a string; `words` is what a person reads when theirs does not fit."""
+    WORDS[pattern] = words
+    return StringConstraints(pattern=pattern, max_length=longest)
+
+
+def as_input(accept: Callable[[object], object], written: object) -> BeforeValidator:
+    """Accept more than the field holds; `written` is what the JSON schema tells an editor may stand there."""
+    return BeforeValidator(accept, json_schema_input_type=written)
+
+
 def _no_control(value: str) -> str:
     """NUL can't travel in an argv, lone surrogates can't travel at all."""
     if "\0" in value:
         raise ValueError("must not contain NUL")
-    if any(0xD800 <= ord(c) <= 0xDFFF for c in value):
+    if re.search("[\ud800-\udfff]", value):
         raise ValueError("must be valid Unicode (it holds a lone surrogate)")
     return value
 
@@ -64,50 +87,206 @@ def _safe_path(value: str) -> str:
 
 
 def _env_line(value: object) -> object:
-    """YAML reads `8` as a number; an environment holds text. A boolean is a trap, so it is refused."""
+    """YAML reads `8` as a number; an environment holds text. A boolean is a trap, so it is refused.
+
+    A number keeps the digits it was written with (`state.yaml_read` remembers them): 1.10 must not become 1.1.
+    """
     if isinstance(value, bool):
-        raise ValueError('must be a string: write "true" or "false" in quotes')
-    return str(value) if isinstance(value, (int, float)) else value
+        raise ValueError('must be a string: write "true" or "false" in quotes')  # noqa: TRY004  # pydantic wants it
+    if isinstance(value, (int, float)):
+        return getattr(value, "written", str(value))
+    return value
+
+
+def _bounded_json(value: JsonValue) -> JsonValue:
+    """A flag's value may be any JSON, of a size that fits on a command line."""
+    left = MAX_JSON_NODES
+    stack = [(value, 0)]
+    while stack:
+        node, depth = stack.pop()
+        left -= 1
+        if left < 0 or depth > MAX_JSON_DEPTH:
+            raise ValueError(f"must hold at most {MAX_JSON_NODES} values, nested at most {MAX_JSON_DEPTH} deep")
+        if isinstance(node, str):
+            if len(node) > MAX_TEXT:
+                raise ValueError(f"must be at most {MAX_TEXT} characters")
+            _no_control(node)
+        elif isinstance(node, dict):
+            stack += ((part, depth + 1) for pair in node.items() for part in pair)
+        elif isinstance(node, list):
+            stack += ((part, depth + 1) for part in node)
+        elif isinstance(node, float) and not math.isfinite(node):
+            raise ValueError("must be a finite number")
+        elif isinstance(node, int) and abs(node) > MAX_JSON_INT:
+            raise ValueError("must be a number of at most 64 bits; a longer one goes in quotes")
+    return value
 
 
 NAME: Final = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
+_PATH: Final = "letters, digits and ._/@+- and spaces"
 
-Name = Annotated[str, StringConstraints(pattern=NAME, max_length=63)]
-Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\[:][A-Za-z0-9_.:%\]-]{0,252}$")]
-User = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$")]
-JumpHost = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\[:][A-Za-z0-9_.:%@\]-]{0,299}$")]
-Image = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$")]
-Repository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")]
-Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
-Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$")]
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-FlagName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Argument = Annotated[str, StringConstraints(max_length=32768), AfterValidator(_no_control)]
+Name = Annotated[
+    str,
+    text(
+        NAME,
+        "lower-case letters, digits, '-' and '.', at most 63, with a letter or digit at both ends",
+        longest=63,
+    ),
+]
+Host = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9_\[:][A-Za-z0-9_.:%\]-]{0,252}$",
+        "a host name or an address: letters, digits and ._:-, at most 253",
+        longest=253,
+    ),
+]
+User = Annotated[
+    str,
+    text(
+        r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$",
+        "letters, digits and ._-, at most 32, beginning with a letter",
+        longest=32,
+    ),
+]
+ContainerUser = Annotated[
+    str,
+    text(
+        r"^([A-Za-z_][A-Za-z0-9_.-]{0,31}|\d{1,7}(:\d{1,7})?)$",
+        "a user's name, a number, or numbers of user and group such as 1000:1000",
+        longest=32,
+    ),
+]
+JumpHost = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9_\[:][A-Za-z0-9_.:%@\]-]{0,299}$",
+        "a host, or user@host, or user@host:port: letters, digits and ._:@-, at most 300",
+        longest=300,
+    ),
+]
+Interface = Annotated[
+    str, text(r"^[A-Za-z0-9_.:-]{1,15}$", "an interface's name: letters, digits and _.:-, at most 15", longest=15)
+]
+Image = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$",
+        "an image such as ghcr.io/owner/name:tag: letters, digits and ._:/@-, at most 255",
+        longest=255,
+    ),
+]
+Repository = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$",
+        "a repository such as owner/name: letters, digits and ._/-, at most 200",
+        longest=200,
+    ),
+]
+Revision = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$",
+        "a commit, branch or tag: letters, digits and ._/-, at most 128",
+        longest=128,
+    ),
+]
+Alias = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$",
+        "letters, digits and ._:/@-, at most 128, beginning with a letter or digit",
+        longest=128,
+    ),
+]
+EnvName = Annotated[
+    str,
+    text(
+        r"^[A-Za-z_][A-Za-z0-9_]{0,127}$",
+        "a variable's name: letters, digits and _, at most 128, not beginning with a digit",
+        longest=128,
+    ),
+]
+FlagName = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        "a flag's name without its dashes: letters, digits and ._-, at most 64",
+        longest=64,
+    ),
+]
+FlagValue = Annotated[JsonValue, AfterValidator(_bounded_json)]
+Argument = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_no_control)]
 EnvValue = Annotated[
     str,
-    BeforeValidator(_env_line),
-    StringConstraints(max_length=32768, pattern=r"^[^\n\r]*$"),
+    text(r"^[^\n\r]*$", f"one line of text, at most {MAX_TEXT} characters", longest=MAX_TEXT),
     AfterValidator(_no_control),
+    as_input(
+        _env_line,
+        Annotated[str, Field(pattern=r"^[^\n\r]*$", max_length=MAX_TEXT)]
+        | Annotated[int, Field(ge=-MAX_JSON_INT, le=MAX_JSON_INT)]
+        | Annotated[float, Field(ge=-1e308, le=1e308)],
+    ),
 ]
 HostPath = Annotated[
     str,
-    StringConstraints(pattern=r"^(\$HOME|/)[A-Za-z0-9._/@+ -]*$", max_length=1024),
+    text(
+        r"^(\$HOME|/)[A-Za-z0-9._/@+ -]*$",
+        f"a path of the Spark beginning with / or $HOME: {_PATH}",
+        longest=1024,
+    ),
     AfterValidator(_safe_path),
 ]
 VolumeOrPath = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^(\$HOME(/[A-Za-z0-9._/@+ -]*)?|/[A-Za-z0-9._/@+ -]*|[A-Za-z0-9][A-Za-z0-9_.-]*)$",
-        max_length=1024,
+    text(
+        r"^(\$HOME(/[A-Za-z0-9._/@+ -]*)?|/[A-Za-z0-9._/@+ -]*|[A-Za-z0-9][A-Za-z0-9_.-]*)$",
+        f"a path of the Spark beginning with / or $HOME ({_PATH}), or a volume's name",
+        longest=1024,
     ),
     AfterValidator(_safe_path),
 ]
 ContainerPath = Annotated[
-    str, StringConstraints(pattern=r"^/[A-Za-z0-9._/@+ -]*$", max_length=1024), AfterValidator(_safe_path)
+    str,
+    text(
+        r"^/[A-Za-z0-9._/@+ -]*$",
+        f"a path inside the container, beginning with /: {_PATH}",
+        longest=1024,
+    ),
+    AfterValidator(_safe_path),
 ]
-LocalPath = Annotated[str, StringConstraints(pattern=r"^[^\x00\n]+$", max_length=1024)]
-UrlPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._~/?&=%+,:@-]{0,511}$")]
+LocalPath = Annotated[str, text(r"^[^\x00\n]+$", "a path of this machine, on one line", longest=1024)]
+UrlPath = Annotated[
+    str,
+    text(
+        r"^/[A-Za-z0-9._~/?&=%+,:@-]{0,511}$",
+        "a path beginning with /, such as /health, at most 512 characters",
+        longest=512,
+    ),
+]
+Limit = Annotated[str, text(r"^[a-z]{2,12}$", "a limit's name such as memlock: 2 to 12 lower-case letters", longest=12)]
+Capability = Annotated[
+    str, text(r"^[A-Z_]{2,32}$", "a capability such as IPC_LOCK: 2 to 32 capital letters and _", longest=32)
+]
 Sentence = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_control)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
-Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0, le=MAX_BYTES)]
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=MAX_SECONDS)]
+Size = Annotated[
+    int,
+    Field(ge=0, le=MAX_BYTES),
+    as_input(
+        parse_size,
+        Annotated[str, Field(pattern=_SIZE, max_length=32)] | Annotated[float, Field(ge=0, le=MAX_BYTES)],
+    ),
+]
+_WRITTEN_DURATION: Final = Annotated[str, Field(pattern=_DURATION, max_length=64)]
+Duration = Annotated[
+    float,
+    Field(ge=0, le=MAX_SECONDS),
+    as_input(parse_duration, _WRITTEN_DURATION | Annotated[float, Field(ge=0, le=MAX_SECONDS)]),
+]
+Interval = Annotated[
+    float,
+    Field(ge=0.1, le=3600),
+    as_input(parse_duration, _WRITTEN_DURATION | Annotated[float, Field(ge=0.1, le=3600)]),
+]

@@ -7,19 +7,24 @@ under a workload's `recipe:`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.alias_generators import to_camel
 
 from state.fields import (
     Argument,
+    Capability,
     ContainerPath,
+    ContainerUser,
     Duration,
     EnvName,
     EnvValue,
     FlagName,
+    FlagValue,
     Image,
+    Interval,
+    Limit,
     Name,
     Port,
     Repository,
@@ -27,8 +32,8 @@ from state.fields import (
     Sentence,
     Size,
     UrlPath,
-    User,
     VolumeOrPath,
+    as_input,
 )
 
 Engine = Literal["vllm", "sglang", "trtllm", "llamacpp", "nim", "container"]
@@ -37,51 +42,87 @@ ProbeKind = Literal[
 ]
 RestartPolicy = Literal["no", "on-failure", "unless-stopped", "always"]
 
+BRANCH: Final = "<"  # begins the names of a union's branches, so that they can be told from keys in an error
+
 
 class Declared(BaseModel):
-    """A part of what a person wrote: camelCase in YAML, unknown keys refused, never changed afterwards."""
+    """A part of what a person wrote: camelCase in YAML, unknown keys refused, never changed afterwards.
+
+    A key without a value (`models:` with everything under it commented out) is as good as left out.
+    """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=False, serialize_by_alias=True
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=False,
+        serialize_by_alias=True,
+        use_attribute_docstrings=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_left_out(cls, data: object) -> object:
+        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
 
 
 class SecretRef(Declared):
     """The name of a secret; its value lies outside the desired state and outside git."""
 
     secret: Name
+    """Name of the secret (`sparkkeep secret set NAME`)."""
+
+
+def _map_or_text(value: object) -> str:
+    return "<map>" if isinstance(value, (dict, BaseModel)) else "<text>"
+
+
+EnvEntry = Annotated[
+    Annotated[EnvValue, Tag("<text>")] | Annotated[SecretRef, Tag("<map>")], Discriminator(_map_or_text)
+]
+Flags = Annotated[dict[FlagName, FlagValue], Field(max_length=256)]
+Env = Annotated[dict[EnvName, EnvEntry], Field(max_length=256)]
 
 
 class Mount(Declared):
-    """A folder of the Spark (or a named volume) inside the container.
-
-    `source` may start with `$HOME`, which the Spark expands. A missing folder is an error unless `create`
-    is set, since Docker's own habit of creating it as root hides a misspelt path.
-    """
+    """A folder of the Spark (or a named volume) inside the container."""
 
     source: VolumeOrPath
+    """Folder of the Spark (it may start with `$HOME`, which the Spark expands), or the name of a volume."""
     target: ContainerPath
+    """Where it appears inside the container."""
     read_only: bool = False
+    """The container may not write to it."""
     create: bool = False
+    """Create a missing folder. Otherwise it is an error: Docker would create a misspelt path, as root."""
 
 
 class PublishedPort(Declared):
     """One port of the Spark led into the container; only with `network: bridge`."""
 
     host: Port
+    """Port of the Spark."""
     container: Port
+    """Port inside the container."""
     protocol: Literal["tcp", "udp"] = "tcp"
+    """tcp or udp."""
 
 
 class Probe(Declared):
-    """How to tell that an instance answers. `path` and `port` are for `http` (port: the recipe's own)."""
+    """How to tell that an instance answers."""
 
     kind: ProbeKind = "http"
+    """What to ask it: a chat token, a vector, a rerank, a second of audio, a page (http), or nothing (none)."""
     path: UrlPath = "/health"
+    """For `http`: the page to ask for."""
     port: Port | None = None
-    interval: Duration = 10.0
-    timeout: Duration = 5.0
+    """The port to ask; left out: the recipe's own."""
+    interval: Interval = 10.0
+    """Time between two questions."""
+    timeout: Interval = 5.0
+    """How long an answer may take."""
     failures: Annotated[int, Field(strict=True, ge=1, le=100)] = 3
+    """Unanswered questions in a row after which the instance counts as failed."""
 
 
 def _probe_shorthand(value: object) -> object:
@@ -89,53 +130,90 @@ def _probe_shorthand(value: object) -> object:
 
 
 def _restart_word(value: object) -> object:
-    """YAML 1.1 reads a bare `no` as false."""
+    """JSON written by a reader of YAML 1.1 says false where a person wrote `no`."""
     return "no" if value is False else value
+
+
+def _gpus_word(value: object) -> object:
+    return {False: "none", True: "all"}.get(value, value) if isinstance(value, bool) else value
 
 
 class Recipe(Declared):
     """How to launch a model or service: everything but where and when. Sizes in bytes, durations in seconds."""
 
     engine: Engine = "container"
+    """What serves the model; `container` is any other program, started by `command`."""
     description: Sentence = ""
+    """A note for people."""
     source: Sentence = ""
+    """Where the recipe comes from, for people."""
     model: Repository | None = None
+    """Hugging Face repository of the weights, such as owner/name."""
     revision: Revision | None = None
+    """Commit, branch or tag of the weights; a commit is better."""
     image: Image
+    """Container image; a digest (name@sha256:...) is better than a tag."""
     pull: Literal["missing", "never"] = "missing"
+    """Fetch the image when the Spark lacks it, or never."""
     entrypoint: Annotated[list[Argument], Field(max_length=64)] | None = None
+    """Replaces the image's own entrypoint; an argv list."""
     command: Annotated[list[Argument], Field(max_length=512)] = []
-    flags: Annotated[dict[FlagName, JsonValue], Field(max_length=256)] = {}
-    env: Annotated[dict[EnvName, EnvValue | SecretRef], Field(max_length=256)] = {}
+    """Arguments of the container; an argv list, never a shell line."""
+    flags: Flags = {}
+    """The engine's flags without their dashes: `max-model-len: 65536`. true is a bare flag, false or null none."""
+    env: Env = {}
+    """Environment variables; a value is text or `{secret: NAME}`."""
     mounts: Annotated[list[Mount], Field(max_length=64)] = []
+    """Folders and volumes inside the container."""
     port: Port | None = None
+    """The port that it listens on."""
     ports: Annotated[list[PublishedPort], Field(max_length=64)] = []
-    gpus: Annotated[Literal["all", "none"], BeforeValidator(lambda v: "none" if v is False else v)] = "none"
+    """Published ports; only with `network: bridge`."""
+    gpus: Annotated[Literal["all", "none"], as_input(_gpus_word, Literal["all", "none"])] = "none"
+    """Whether the container sees the GPU."""
     shm: Size | None = None
+    """Size of /dev/shm, such as 16GiB."""
     memory: Size | None = None
+    """Peak of memory that it needs, such as 92GiB; estimated if left out."""
     network: Literal["host", "bridge", "none"] = "host"
+    """With `host` the container's ports are the Spark's."""
     ipc: Literal["private", "host"] = "private"
-    user: User | Annotated[str, Field(pattern=r"^\d{1,7}(:\d{1,7})?$")] | None = None
+    """Whether it shares the Spark's IPC namespace."""
+    user: ContainerUser | None = None
+    """User inside the container: a name, or numbers such as 1000:1000."""
     workdir: ContainerPath | None = None
-    ulimits: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[a-z]{2,12}$")], Annotated[int, Field(ge=-1, le=2**62)]],
-        Field(max_length=16),
-    ] = {}
+    """Working folder inside the container."""
+    ulimits: Annotated[dict[Limit, Annotated[int, Field(strict=True, ge=-1, le=2**62)]], Field(max_length=16)] = {}
+    """Limits such as `memlock: -1`."""
     devices: Annotated[list[ContainerPath], Field(max_length=32)] = []
-    cap_add: Annotated[list[Annotated[str, Field(pattern=r"^[A-Z_]{2,32}$")]], Field(max_length=16)] = []
+    """Devices of the Spark that the container may use, such as /dev/infiniband."""
+    cap_add: Annotated[list[Capability], Field(max_length=16)] = []
+    """Linux capabilities beyond the usual ones, such as IPC_LOCK."""
     init: bool = False
-    restart: Annotated[RestartPolicy, BeforeValidator(_restart_word)] = "no"
+    """Run a small init process as number 1, which reaps its children."""
+    restart: Annotated[RestartPolicy, as_input(_restart_word, RestartPolicy)] = "no"
+    """Docker's own restart policy; models stay with `no`, since the loop restarts them in order."""
     stop_timeout: Duration = 30.0
+    """How long it may take to stop before it is killed."""
     start_timeout: Duration = 1800.0
-    probe: Annotated[Probe, BeforeValidator(_probe_shorthand)] = Probe(kind="none")
+    """How long it may take to answer after its start."""
+    probe: Annotated[Probe, as_input(_probe_shorthand, ProbeKind | Probe)] = Probe(kind="none")
+    """How to tell that it answers: a kind, or the details."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.ports and self.network != "bridge":
-            raise ValueError("ports: only with network: bridge (with network: host the container's ports are the Spark's)")
+            raise ValueError(
+                "ports: only with network: bridge (with network: host the container's ports are the Spark's)"
+            )
         if self.probe.kind != "none" and self.port is None and self.probe.port is None:
             raise ValueError(f"port: a probe of kind {self.probe.kind} needs the port that it asks")
         return self
+
+
+NamedOrWritten = Annotated[
+    Annotated[Name, Tag("<text>")] | Annotated[Recipe, Tag("<map>")], Discriminator(_map_or_text)
+]
 
 
 def merge_over(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +221,5 @@ def merge_over(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in overlay.items():
         below = merged.get(key)
-        both_maps = isinstance(below, dict) and isinstance(value, dict)
-        merged[key] = merge_over(below, value) if both_maps else value  # type: ignore[arg-type]  # both are dicts here
+        merged[key] = merge_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged

@@ -1,0 +1,168 @@
+"""What should run where, at one revision: the declarations bound to Sparks.
+
+Pure, and computed once per change of the desired state, of an operator's override or of a placement, so
+that planning a thousand workloads is a matter of comparing hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from reconciler.launch import NotLaunchable, container_name, launch_spec, probe_spec
+from reconciler.model import Held, Instance
+from reconciler.place import Placements
+from state.desired import ANY, Desired, Workload
+from state.load import Declaration
+from state.recipes import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What people asked for by verbs that are not desired state."""
+
+    suspended: frozenset[str] = frozenset()
+    cordoned: frozenset[str] = frozenset()
+    drained: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The input of the planner that people decide. `instances` are per Spark, in the order of their names."""
+
+    revision: str
+    owner: str
+    sparks: tuple[str, ...]
+    reserves: Mapping[str, int]
+    instances: Mapping[str, tuple[Instance, ...]]
+    refused: tuple[Held, ...]
+    declared: Mapping[str, str]  # workload -> where it should be, in words
+    suspended: frozenset[str]
+    cordoned: frozenset[str]
+    drained: frozenset[str]
+    allow_empty: bool
+    max_destructive: int
+    unreachable_freeze: float
+
+
+def build(
+    desired: Desired,
+    declarations: Iterable[Declaration],
+    *,
+    revision: str,
+    generations: Mapping[str, int],
+    overrides: Overrides,
+    placements: Placements,
+) -> Target:
+    """Bind every declaration to its Sparks; what can't be bound is refused with a reason."""
+    drained = overrides.drained | {name for name, spark in desired.sparks.items() if spark.drain}
+    cordoned = overrides.cordoned | drained | {name for name, spark in desired.sparks.items() if spark.cordon}
+    instances: dict[str, list[Instance]] = {name: [] for name in desired.sparks}
+    refused: list[Held] = []
+    declared: dict[str, str] = {}
+    suspended = set(overrides.suspended)
+    for declaration in declarations:
+        workload = declaration.workload
+        if workload.suspend:
+            suspended.add(declaration.name)
+        spots = list(_spots(declaration.name, workload, placements))
+        declared[declaration.name] = _whereabouts(workload, [spark for spark, _ in spots])
+        if workload.run == "never":
+            continue
+        try:
+            bound = _bind(declaration, spots, generations.get(declaration.name, 1))
+        except NotLaunchable as error:
+            refused += (_refusal(declaration.name, spark, "NotLaunchable", str(error)) for spark, _ in spots)
+            continue
+        if not spots:
+            refused.append(
+                _refusal(
+                    declaration.name,
+                    "",
+                    *placements.waiting.get(declaration.name, ("NotPlaced", "no Spark chosen yet")),
+                )
+            )
+        for instance in bound:
+            if instance.spark in drained:
+                refused.append(
+                    _refusal(
+                        instance.workload, instance.spark, "Drained", f"{instance.spark} is being drained"
+                    )
+                )
+            else:
+                instances[instance.spark].append(instance)
+    return Target(
+        revision=revision,
+        owner=desired.settings.owner,
+        sparks=tuple(sorted(desired.sparks)),
+        reserves={name: spark.reserve for name, spark in desired.sparks.items()},
+        instances={name: tuple(sorted(found, key=lambda i: i.name)) for name, found in instances.items()},
+        refused=tuple(refused),
+        declared=declared,
+        suspended=frozenset(suspended),
+        cordoned=frozenset(cordoned),
+        drained=frozenset(drained),
+        allow_empty=desired.guards.allow_empty,
+        max_destructive=desired.guards.max_destructive,
+        unreachable_freeze=desired.guards.unreachable_freeze,
+    )
+
+
+def _spots(name: str, workload: Workload, placements: Placements) -> Iterator[tuple[str, int | None]]:
+    """Spark and rank of each instance; the rank is None outside groups."""
+    if workload.across is not None:
+        yield from ((spark, rank) for rank, spark in enumerate(workload.across))
+    elif workload.on == [ANY]:
+        if name in placements.on:
+            yield placements.on[name], None
+    else:
+        yield from ((spark, None) for spark in workload.on)
+
+
+def _whereabouts(workload: Workload, sparks: list[str]) -> str:
+    if workload.run == "never":
+        return "declared with run: never"
+    return f"declared on {', '.join(sparks)}" if sparks else "not placed yet"
+
+
+def _bind(declaration: Declaration, spots: list[tuple[str, int | None]], generation: int) -> list[Instance]:
+    workload, recipe = declaration.workload, declaration.recipe
+    if workload.across is not None:
+        raise NotLaunchable("across: this version runs a workload on one Spark each, not as a group")
+    spec = launch_spec(recipe)
+    digest = spec.digest()
+    probe = probe_spec(recipe)
+    return [
+        Instance(
+            workload=declaration.name,
+            kind=declaration.kind,
+            spark=spark,
+            rank=rank or 0,
+            name=container_name(declaration.name, rank),
+            spec=spec,
+            spec_hash=digest,
+            memory=recipe.memory or 0,
+            restart=recipe.restart,
+            create_folders=_folders(recipe),
+            pull=recipe.pull,
+            probe=probe,
+            stop_timeout=recipe.stop_timeout,
+            start_timeout=recipe.start_timeout,
+            priority=workload.priority,
+            generation=generation,
+            on_demand=workload.run == "on-demand",
+        )
+        for spark, rank in spots
+    ]
+
+
+def _folders(recipe: Recipe) -> tuple[str, ...]:
+    return tuple(
+        mount.source for mount in recipe.mounts if mount.create and mount.source.startswith(("/", "$HOME"))
+    )
+
+
+def _refusal(workload: str, spark: str, reason: str, message: str) -> Held:
+    return Held(
+        spark=spark, workload=workload, reason=reason, message=message, terminal=reason == "NotLaunchable"
+    )

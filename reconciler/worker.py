@@ -1,0 +1,277 @@
+"""One worker for one Spark: look, plan, act, and look again.
+
+Level, not edge: an event only makes the next look come sooner; what is done follows from a whole scan alone.
+A pass is a scan, the plan made from it, and the steps up to the first one that needs another look. Steps run
+one at a time; fetching an image goes on beside them, since it changes nothing that runs. Two tasks stand for
+the whole life of a Spark: `attend` keeps the connection and the event stream, `work` makes the passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine
+from typing import Final, Protocol
+
+from reconciler import launch, shell
+from reconciler.act import Report, Result, act
+from reconciler.backoff import Reconnect
+from reconciler.due import Due
+from reconciler.explain import explain
+from reconciler.facts import ScanFailed
+from reconciler.hosts import Host
+from reconciler.ledger import Ledger
+from reconciler.model import Container, Failure, Held, Instance, Key, Plan, Scan, Sight, Step, Verb
+from reconciler.prober import Prober
+from reconciler.ssh import LinkDown
+
+FULL_EVERY: Final = 30.0  # seconds between scans that also ask for the slow facts
+POLL_AFTER_STOP: Final = 0.5  # seconds between looks while memory comes back after a stop
+POLL_PATIENT: Final = 5.0
+STOP_IS_RECENT: Final = 120.0
+SCAN_RETRY: Final = 1.0
+LOG_TAIL: Final = 20
+MAX_STEPS: Final = 100  # in one pass; a plan that is longer goes on in the next
+
+log = logging.getLogger("sparkkeep.worker")
+
+
+class Home(Protocol):
+    """What a worker needs of the loop that owns it."""
+
+    def plan(self) -> Plan: ...
+    def instances(self, spark: str) -> tuple[Instance, ...]: ...
+    def owns(self, container: Container) -> bool: ...
+    def secret(self, name: str) -> str: ...
+    def begun(self, step: Step) -> int: ...
+    def done(self, action: int, step: Step, report: Report) -> None: ...
+    def saw(self, spark: str, before: Sight, after: Sight) -> None: ...
+    def failed(self, instance: Instance, failure: Failure) -> None: ...
+    def reasons(self, spark: str, held: tuple[Held, ...]) -> None: ...
+    def wake_all(self) -> None: ...
+
+
+class Worker:
+    """Keeps one Spark. `sight`, `pulling` and the prober's results are read by the planner."""
+
+    def __init__(
+        self,
+        name: str,
+        host: Host,
+        home: Home,
+        ledger: Ledger,
+        *,
+        interval: Callable[[], float],
+        rng: random.Random,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self.host = host
+        self.sight = Sight()
+        self.pulling: dict[str, asyncio.Task[None]] = {}
+        self.due = Due()
+        self.passes = 0
+        self._home = home
+        self._ledger = ledger
+        self._interval = interval
+        self._rng = rng
+        self._now = now
+        self.prober = Prober(host, now=now, rng=rng, changed=self._probe_changed)
+        self._reconnect = Reconnect(rng)
+        self._up = asyncio.Event()
+        self._full_at = float("-inf")
+        self._stopped_at = float("-inf")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to attend and to work."""
+        for work in (self._attend(), self._work()):
+            self._spawn(work)
+
+    async def close(self) -> None:
+        """End all tasks and let go of the Spark. A command under way is left to the Spark; the next scan tells."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.prober.close()
+        await self.host.close()
+
+    def lost(self, reason: str, message: str) -> None:
+        """The Spark does not answer: it is Unknown from now on, and nothing is planned for it."""
+        if self.sight.unknown == reason and self.sight.message == message:
+            return
+        before, self.sight = self.sight, Sight(scan=self.sight.scan, unknown=reason, message=message, since=self._now())
+        self._home.saw(self.name, before, self.sight)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name=f"{self.name} {work.__name__}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _attend(self) -> None:
+        """Stay connected; follow the event stream; after each connect, look. The stream stands before the look."""
+        while True:
+            try:
+                await self.host.connect()
+                self._reconnect.reset()
+                self._up.set()
+                self.due.now()
+                await self.host.watch(self._event)
+            except LinkDown as down:
+                self._up.clear()
+                self.lost(down.reason, down.message)
+            except ScanFailed as failed:
+                self.lost(failed.reason, str(failed))
+            await asyncio.sleep(self._reconnect.next_delay())
+
+    def _event(self, action: str) -> None:
+        log.debug("%s: event %s", self.name, action)
+        self.due.hint()
+
+    def _probe_changed(self, key: Key) -> None:
+        log.debug("%s: probe of %s", self.name, key[0])
+        self._home.wake_all()
+
+    async def _work(self) -> None:
+        while True:
+            await self.due.wait()
+            await self._up.wait()
+            try:
+                await self._pass()
+            except LinkDown as down:
+                self.lost(down.reason, down.message)
+            except ScanFailed as failed:
+                self.lost(failed.reason, str(failed))
+                self.due.after(SCAN_RETRY)
+            except Exception:  # the root of this task: a bug may cost one pass, not the Spark
+                log.exception("%s: a pass failed", self.name)
+                self.lost("InternalError", "sparkkeep failed while it worked on this Spark; see its log")
+                self.due.after(POLL_PATIENT)
+
+    async def _pass(self) -> None:
+        """One look, and what follows from it."""
+        await self._scan()
+        self.passes += 1
+        plan = self._home.plan()
+        held = tuple(h for h in plan.held if h.spark == self.name)
+        self._home.reasons(self.name, held)
+        acted = False
+        for step in plan.for_spark(self.name)[:MAX_STEPS]:
+            if step.look_first and acted:
+                break
+            if step.verb is Verb.PULL:
+                self._pull(step)
+                continue
+            acted = True
+            if not await self._run(step):
+                break
+        if acted:
+            self.due.now()
+        self._schedule(held)
+
+    async def _scan(self) -> None:
+        loop_time = asyncio.get_running_loop().time()
+        full = loop_time - self._full_at >= FULL_EVERY - 1.0
+        before = self.sight
+        scan = await self.host.scan(full=full, before=before.scan)
+        if full:
+            self._full_at = loop_time
+        self.sight = Sight(scan=scan, unknown="", message="", since=before.since if not before.unknown else self._now())
+        self._take_stock(before.scan, scan)
+        self._home.saw(self.name, before, self.sight)
+
+    def _take_stock(self, before: Scan | None, scan: Scan) -> None:
+        """What the scan says of our instances: ends to count, failures to forget, containers to probe."""
+        if before is not None and before.facts.boot_id != scan.facts.boot_id:
+            self._ledger.excuse(scan.containers)
+        named = {c.name: c for c in scan.containers if self._home.owns(c)}
+        running: list[tuple[Instance, Container]] = []
+        for instance in self._home.instances(self.name):
+            container = named.get(instance.name)
+            if container is None:
+                continue
+            if container.state == "running":
+                running.append((instance, container))
+                self._settle(instance, container)
+            elif container.state == "exited" and container.spec_hash == instance.spec_hash and not instance.on_demand:
+                failure = self._ledger.ended(instance, container, self._now())
+                if failure is not None:
+                    self._home.failed(instance, failure)
+                    self._spawn(self._read_log(instance, container, failure))
+        self.prober.follow(running)
+
+    def _settle(self, instance: Instance, container: Container) -> None:
+        key = (instance.workload, self.name)
+        probed = instance.probe.kind != "none"
+        self._ledger.settle(key, container, self.prober.results.get(key), probed=probed, now=self._now())
+
+    async def _run(self, step: Step) -> bool:
+        """Run one step; False if what comes after it must not be run."""
+        if step.verb in {Verb.STOP, Verb.RESTART}:
+            self._ledger.expect_end(step.container)
+            self._stopped_at = asyncio.get_running_loop().time()
+        instance = self._instance(step)
+        if step.verb is Verb.RESTART and instance is not None:
+            self._count_restart(instance, step)
+        action = self._home.begun(step)
+        report = Report(result=Result.UNKNOWN, output="sparkkeep was stopped while the command ran")
+        try:
+            report = await act(step, self.host, self._home.secret)
+        finally:
+            self._home.done(action, step, report)
+        if report.why is not None and instance is not None:
+            key = (step.workload, self.name)
+            self._home.failed(instance, self._ledger.fail(key, instance.spec_hash, report.why, self._now()))
+        return report.result is Result.DONE
+
+    def _count_restart(self, instance: Instance, step: Step) -> None:
+        """A restart for not answering is a failure that has to back off; one that was asked for is not."""
+        if "asked for" in step.cause:
+            return
+        why = explain("", otherwise=step.cause, reason="NotAnswering")
+        self._home.failed(instance, self._ledger.fail((step.workload, self.name), instance.spec_hash, why, self._now()))
+
+    def _pull(self, step: Step) -> None:
+        image = str(step.argv[-1])
+        if image in self.pulling:
+            return
+        task = asyncio.create_task(self._pull_image(step, image), name=f"{self.name} pull {image}")
+        self.pulling[image] = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pull_image(self, step: Step, image: str) -> None:
+        try:
+            await self._run(step)
+        finally:
+            self.pulling.pop(image, None)
+            self.due.now()
+
+    async def _read_log(self, instance: Instance, container: Container, failure: Failure) -> None:
+        """Let the container's last lines explain its end."""
+        try:
+            outcome = await self.host.run(shell.join(launch.logs(container.id[:12], tail=LOG_TAIL)), timeout=10.0)
+        except LinkDown:
+            return
+        lines = tuple((outcome.stdout + outcome.stderr).strip().splitlines()[-LOG_TAIL:])
+        why = explain("\n".join(lines), otherwise=failure.message, reason=failure.reason)
+        worded = self._ledger.reword((instance.workload, self.name), instance.spec_hash, why, lines)
+        if worded is not None:
+            self._home.failed(instance, worded)
+
+    def _instance(self, step: Step) -> Instance | None:
+        return next(
+            (i for i in self._home.instances(self.name) if i.workload == step.workload and i.rank == step.rank), None
+        )
+
+    def _schedule(self, held: tuple[Held, ...]) -> None:
+        """The next look: the usual one, or earlier where waiting ends by itself."""
+        self.due.after(self._interval() * self._rng.uniform(0.8, 1.2))
+        for waiting in held:
+            if waiting.until is not None:
+                self.due.after(max(0.0, waiting.until - self._now()) + 0.01)
+            elif waiting.reason in {"InsufficientMemory", "PortTaken", "Removing", "Restarting", "NameTaken"}:
+                recent = asyncio.get_running_loop().time() - self._stopped_at < STOP_IS_RECENT
+                self.due.after(POLL_AFTER_STOP if recent else POLL_PATIENT)

@@ -1,0 +1,141 @@
+"""From text to a desired state that fits together, or to everything that is wrong with it.
+
+Files become trees, trees of several files become one, the schema is checked, every workload gets its recipe, and
+the parts are checked against each other. Nothing here guesses: a document is either wholly right or refused with
+all of its problems, each with file, line, column, field and what is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from state.checks import check
+from state.declaration import SECTIONS, Declaration, digest, meaning_of, resolve
+from state.desired import Desired, Workload
+from state.merge import merge_documents, merge_recipes, without
+from state.problems import Invalid, Problem, dotted, shown
+from state.recipes import Recipe
+from state.sources import RecipeFile, Source, read_desired, read_recipes, recipe_files
+from state.validation import close, validate
+from state.yaml_read import read
+from state.yaml_tree import Node, as_map
+
+__all__ = ["Declaration", "Loaded", "load", "load_sources", "load_text", "recipe_files"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A desired state that fits together. `resolved` is in the order of the files, models before services."""
+
+    desired: Desired
+    recipes: Mapping[str, Recipe]
+    resolved: Mapping[str, Declaration]
+    digest: str
+    spec_digests: Mapping[str, str]
+    files: tuple[str, ...]
+
+
+def load(paths: Path | str | Sequence[Path | str], recipes: Iterable[RecipeFile | Path] = ()) -> Loaded:
+    """Read and check a file, a folder of them, or several of both. Raises Invalid."""
+    return load_sources(read_desired(paths), read_recipes(recipes))
+
+
+def load_text(text: str | bytes, name: str, recipes: Iterable[RecipeFile | Path] = ()) -> Loaded:
+    """Check a document that lies in no file (yet); `name` stands for the file in problems. Raises Invalid."""
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return load_sources([Source(name, data)], read_recipes(recipes))
+
+
+def load_sources(desired: Sequence[Source], recipes: Sequence[Source] = ()) -> Loaded:
+    """Check what was read. Raises Invalid with every problem of every file."""
+    problems: list[Problem] = []
+    root = merge_documents(_trees(desired, problems), problems)
+    shelf = merge_recipes(_trees(recipes, problems), problems)
+    if problems:  # a tree with a hole in it would only earn false complaints
+        raise Invalid(problems)
+    known = _recipes(shelf, problems)
+    state = _checked(root, problems)
+    workloads = {(section, name): w for section in SECTIONS.values() for name, w in getattr(state, section).items()}
+    resolved = _resolve_all(workloads, known, root, shelf, problems)
+    problems += check(root, workloads, resolved)
+    if problems:
+        raise Invalid(problems)
+    return Loaded(
+        desired=state,
+        recipes=known,
+        resolved=resolved,
+        digest=digest(meaning_of(state, resolved)),
+        spec_digests={name: digest(declaration.normal()) for name, declaration in resolved.items()},
+        files=tuple(source.name for source in desired),
+    )
+
+
+def _trees(sources: Sequence[Source], problems: list[Problem]) -> list[Node]:
+    trees = []
+    for source in sources:
+        try:
+            trees.append(read(source.data, source.name))
+        except Invalid as invalid:
+            problems += invalid.problems
+    return trees
+
+
+def _checked(root: Node, problems: list[Problem]) -> Desired:
+    """The desired state; of one with faults the entries without any, so that they can be checked further."""
+    state, found = validate(Desired, root)
+    problems += found
+    if state is None:
+        state, _ = validate(Desired, without(root, Desired))
+    return state or Desired()
+
+
+def _recipes(shelf: Node, problems: list[Problem]) -> dict[str, Recipe]:
+    known = {}
+    for name, node in as_map(shelf).items():
+        recipe, found = validate(Recipe, node, prefix=("recipes", name))
+        problems += found
+        if recipe is not None:
+            known[name] = recipe
+    return known
+
+
+def _resolve_all(
+    workloads: Mapping[tuple[str, str], Workload],
+    known: Mapping[str, Recipe],
+    root: Node,
+    shelf: Node,
+    problems: list[Problem],
+) -> dict[str, Declaration]:
+    """Every workload with its recipe. Unknown recipes and what does not fit on top of one become problems."""
+    kinds = {section: kind for kind, section in SECTIONS.items()}
+    resolved: dict[str, Declaration] = {}
+    for (section, name), workload in workloads.items():
+        own = as_map(root.child(section))[name]
+        recipe, below = workload.recipe, as_map(own).get("recipe")
+        if isinstance(recipe, str):
+            below = as_map(shelf).get(recipe)
+            if below is None:
+                problems.append(_unknown_recipe(root, [section, name, "recipe"], recipe, sorted(as_map(shelf))))
+                continue
+            if recipe not in known:
+                continue  # its own problems have been said already
+            recipe = known[recipe]
+        outcome = resolve(name, kinds[section], workload, recipe, own=own, below=below or own)
+        if isinstance(outcome, Declaration):
+            resolved[name] = outcome
+        else:
+            problems += outcome
+    return resolved
+
+
+def _unknown_recipe(root: Node, path: Sequence[str], name: str, known: Sequence[str]) -> Problem:
+    """Not a list of hundreds: the few that were probably meant, and how many there are."""
+    place, _ = root.find(path)
+    if not known:
+        message = f"{shown(name)} is not a known recipe: no recipes are loaded; write it out in place"
+        return Problem.at(place, dotted(path), message)
+    meant = close(name, known)
+    allowed = [*(meant or known[:3]), *([f"any other of {len(known)} recipes"] if len(known) > 3 else [])]
+    return Problem.at(place, dotted(path), f"{shown(name)} is not one of {len(known)} known recipes", allowed)
