@@ -16,7 +16,7 @@ from reconciler.explain import Explanation, explain
 from reconciler.hosts import Host
 from reconciler.launch import ENV_FOLDER, container_name
 from reconciler.model import Step, Verb
-from reconciler.ssh import CommandTimeout, ConnectionBroken, LinkDown, NotSent
+from reconciler.ssh import LinkDown
 
 GONE = ("No such container", "is not running", "removal of container", "is already in progress")
 
@@ -58,12 +58,8 @@ async def act(step: Step, host: Host, secret: Callable[[str], str]) -> Report:
         return Report(result=Result.FAILED, why=why, output=why.message)
     try:
         outcome = await host.run(script, timeout=step.timeout, reserved=step.verb is Verb.STOP)
-    except NotSent as error:
-        return Report(result=Result.NOT_DONE, output=str(error))
-    except (ConnectionBroken, CommandTimeout) as error:
-        return Report(result=Result.UNKNOWN, output=str(error))
-    except LinkDown as error:
-        return Report(result=Result.NOT_DONE, output=error.message)
+    except LinkDown as down:
+        return Report(result=Result.UNKNOWN if down.maybe_done else Result.NOT_DONE, output=down.message)
     output = (outcome.stdout + outcome.stderr).strip()
     if outcome.status == 0:
         return Report(result=Result.DONE, status=0, output=output)

@@ -45,7 +45,9 @@ class HostKeyUnknown(Exception):
     """No file has a key of this host. `key_line` is what `HostKeys.trust` takes once a person agreed."""
 
     def __init__(self, fingerprint: str, key_line: str) -> None:
-        super().__init__(f"its host key {fingerprint} is not known yet")
+        super().__init__(
+            f"shows a host key that is not known yet: {fingerprint}. If that is its key, run `sparkkeep trust SPARK`"
+        )
         self.fingerprint = fingerprint
         self.key_line = key_line
 
@@ -54,8 +56,11 @@ class HostKeyChanged(Exception):
     """The host showed another key than the files have (or one that they revoke)."""
 
     def __init__(self, fingerprint: str, expected: tuple[str, ...]) -> None:
-        known = " or ".join(expected) or "revoked"
-        super().__init__(f"its host key is now {fingerprint}, but the known one is {known}")
+        known = " or ".join(expected) or "one that is not revoked"
+        super().__init__(
+            f"shows another host key than before: {fingerprint} instead of {known}. Somebody may be listening in. "
+            "If it was reinstalled, remove its old key (ssh-keygen -R) and run `sparkkeep trust SPARK`"
+        )
         self.fingerprint = fingerprint
         self.expected = expected
 
@@ -84,17 +89,16 @@ class HostKeys:
         """The verdict on a key; on first use it is written down, then accepted."""
         names = [name for name in dict.fromkeys((host, addr)) if name]
         keys, authorities, revoked = self._entries([pattern(name, port) for name in names])
-        if key in revoked:
+        if key in revoked or (keys and key not in keys):
             return Verdict.CHANGED
-        if key in keys:
-            return Verdict.KNOWN
-        if keys:
-            return Verdict.CHANGED
-        if port != SSH_PORT and key in self._entries(names)[0]:
+        if keys or (port != SSH_PORT and key in self._entries(names)[0]):
             return Verdict.KNOWN
         if trust != "on-first-use" or authorities:
             return Verdict.UNKNOWN
-        self.trust(key_line(host, port, key))
+        try:
+            self.trust(key_line(host, port, key))
+        except OSError:
+            return Verdict.UNKNOWN  # what can't be written down would be "first" again tomorrow
         return Verdict.ACCEPTED
 
     def require(self, host: str, addr: str, port: int, key: asyncssh.SSHKey, trust: Trust) -> None:

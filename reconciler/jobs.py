@@ -199,9 +199,8 @@ def _present(view: SparkView, instance: Instance, container: Container) -> Itera
 
 
 def _running(view: SparkView, instance: Instance, container: Container) -> Iterator[Job | Held]:
-    asked = view.world.restarts.get(instance.workload)
     probe = view.world.probes.get((instance.workload, view.spark))
-    if asked is not None and container.started_at < asked:
+    if view.world.restarts.get(container.id) == container.started_at:
         yield _job(Kind.RESTART, instance, container, "a person asked for a restart")
     elif (why := not_serving(instance, container, probe, view.world.now)) is not None:
         yield from _when_possible(view, instance, Kind.RESTART, container, why)
@@ -263,7 +262,8 @@ def not_serving(
         return None
     if probe.ready_at and probe.failures >= instance.probe.failures:
         return f"it runs but does not answer since {now - probe.failing_since:.0f} s: {probe.message}"
-    if not probe.ready_at and now - container.started_at > instance.start_timeout:
+    # The Spark's clock may differ from ours: what counts is how long we have been asking.
+    if not probe.ready_at and probe.failing_since and now - probe.failing_since > instance.start_timeout:
         return f"it did not answer within {instance.start_timeout:.0f} s of its start: {probe.message}"
     return None
 

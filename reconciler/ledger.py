@@ -38,6 +38,7 @@ class Ledger:
             reason=why.reason,
             message=why.message,
             spec_hash=spec_hash,
+            at=now,
             terminal=why.terminal,
             retry_at=now + backoff(count, self._rng),
         )
@@ -83,9 +84,10 @@ class Ledger:
 
     def settle(self, key: Key, container: Container, probe: ProbeResult | None, *, probed: bool, now: float) -> None:
         """Forget the failures of an instance that has been well for long enough."""
-        if key not in self._failures or container.state != "running":
+        failure = self._failures.get(key)
+        if failure is None or container.state != "running" or (probed and not (probe and probe.ready)):
             return
-        since = container.started_at if not probed else (probe.ready_at if probe and probe.ready else now)
+        since = max(failure.at, probe.ready_at if probed and probe else 0.0)
         if now - since >= HEALTHY_RESET:
             self.forget(key)
 

@@ -289,6 +289,7 @@ class Failure(Value):
     reason: str
     message: str
     spec_hash: str
+    at: float
     terminal: bool = False
     retry_at: float = 0.0
     log: tuple[str, ...] = ()
@@ -321,5 +322,5 @@ class World(Value):
     suspended: frozenset[str] = frozenset()
     cordoned: frozenset[str] = frozenset()
     drained: frozenset[str] = frozenset()
-    restarts: Mapping[str, float] = field(default_factory=dict)  # workload -> Unix time it was asked at
+    restarts: Mapping[str, float] = field(default_factory=dict)  # container id -> the start that a person wants ended
     approved: frozenset[str] = frozenset()  # ids of containers that a person agreed to lose

@@ -49,7 +49,6 @@ MAX_HOPS: Final = 4  # jump hosts in a row; more is a loop in ~/.ssh/config
 STEADY: Final = 30.0  # a connection that lasted this many seconds was a good one
 FIRST_DELAY: Final = 0.5  # seconds
 MAX_DELAY: Final = 30.0  # seconds
-UNREACHABLE: Final = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EINVAL}
 
 Stream = tuple["asyncssh.SSHReader[bytes]", "asyncssh.SSHWriter[bytes]"]
 Connection = asyncssh.SSHClientConnection
@@ -82,10 +81,8 @@ class CommandTimeout(LinkDown):
     maybe_done = True
 
 
-class OutputTooLong(LinkDown):
+class OutputTooLong(ConnectionBroken):
     """The command printed more than is kept; it was killed."""
-
-    maybe_done = True
 
 
 class ChannelRefused(Exception):
@@ -272,7 +269,7 @@ class _Owner(asyncssh.SSHClient):
         self._keys = keys
         self._spark = spark
         self._tunneled = tunneled
-        self.refusal: HostKeyUnknown | HostKeyChanged | OSError | None = None
+        self.refusal: HostKeyUnknown | HostKeyChanged | None = None
         self.lost: Callable[[Exception | None], None] = lambda _: None
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
@@ -280,7 +277,7 @@ class _Owner(asyncssh.SSHClient):
         address = "" if self._tunneled else addr
         try:
             self._keys.require(host, address, port, key, self._spark.trust)
-        except (HostKeyUnknown, HostKeyChanged, OSError) as refusal:
+        except (HostKeyUnknown, HostKeyChanged) as refusal:
             self.refusal = refusal
             return False
         return True
@@ -404,13 +401,17 @@ class Link:
         return await self._forward(opener, f"port {port}", timeout)
 
     async def fetch_key(self) -> tuple[str, str]:
-        """The fingerprint and known_hosts line that the Spark shows now, through its jump host if it has one."""
+        """The fingerprint and known_hosts line that the Spark shows now; its jump host's, if that is not known yet."""
         hops: list[Connection] = []
         try:
             async with asyncio.timeout(2 * self._timing.connect):
                 target = self._target()
                 tunnel = await self._tunnel(target, await self._resolve(target), hops, 0)
                 return await self._hostkeys.fetch(self.spark, config=self._config_files(), tunnel=tunnel)
+        except LinkDown as down:
+            if isinstance(down.__cause__, HostKeyUnknown):
+                return down.__cause__.fingerprint, down.__cause__.key_line
+            raise
         except (asyncssh.Error, OSError, ValueError) as error:
             raise _explain(error, self.name, self.spark.host) from error
         finally:
@@ -493,9 +494,11 @@ class Link:
 
     async def _resolve(self, target: _Target) -> asyncssh.SSHClientConnectionOptions:
         """Where ~/.ssh/config says that the target is."""
-        return await asyncssh.SSHClientConnectionOptions.construct(
-            None, host=target.host, client_keys=None, **self._given(target)
+        given = self._given(target)
+        options: asyncssh.SSHClientConnectionOptions = await asyncssh.SSHClientConnectionOptions.construct(
+            None, host=target.host, client_keys=None, **given
         )
+        return options
 
     async def _dial(
         self, target: _Target, hops: list[Connection], tunnel: Connection | None, depth: int
@@ -529,10 +532,12 @@ class Link:
                 agent_forwarding=False,
                 x11_forwarding=False,
             )
-        except (asyncssh.HostKeyNotVerifiable, asyncssh.ConnectionLost) as error:
+        except (asyncssh.HostKeyNotVerifiable, asyncssh.ConnectionLost):
             if owner.refusal is None:
                 raise
-            raise _refused(owner.refusal, self.name, target.host) from error
+            who = f"{self.name} ({target.host})"
+            what = f"{who} {owner.refusal}".replace("SPARK", self.name)
+            raise LinkDown(type(owner.refusal).__name__, what) from owner.refusal
         return conn, owner
 
     async def _tunnel(
@@ -575,6 +580,7 @@ class Link:
 
     async def _channel(self, opener: Opener[S], seats: int, deadline: float, *, retry: bool) -> S:
         """A channel, on the open connection or a new one. Raises LinkDown (surely not run), ChannelOpenError."""
+        conn: Connection | None = None
         try:
             async with asyncio.timeout_at(deadline):
                 conn = await self._connection()
@@ -589,7 +595,7 @@ class Link:
             what = f"{self.name} gave no channel in time, so the command was not sent"
             raise NotSent("ChannelTimeout", what) from late
         except asyncssh.ChannelOpenError as error:
-            if conn.is_closed() or "closed" in error.reason:
+            if conn is None or conn.is_closed() or error.reason == "SSH connection closed":
                 what = f"the connection to {self.name} was lost before the command was sent"
                 raise NotSent("ConnectionLost", what) from error
             if not retry:
@@ -678,59 +684,28 @@ async def _close(conns: list[Connection]) -> None:
 
 # Plain words
 
-
-def _refused(refusal: HostKeyUnknown | HostKeyChanged | OSError, name: str, host: str) -> LinkDown:
-    if isinstance(refusal, HostKeyUnknown):
-        what = (
-            f"{name} ({host}) shows a host key that is not known yet: {refusal.fingerprint}. "
-            f"If that is its key, run `sparkkeep trust {name}`"
-        )
-        return LinkDown("HostKeyUnknown", what)
-    if isinstance(refusal, HostKeyChanged):
-        what = (
-            f"{name} ({host}) shows another host key than before: {refusal.fingerprint} instead of "
-            f"{' or '.join(refusal.expected) or 'one that is not revoked'}. Somebody may be listening in. If the "
-            f"Spark was reinstalled, remove its old key (ssh-keygen -R) and run `sparkkeep trust {name}`"
-        )
-        return LinkDown("HostKeyChanged", what)
-    return LinkDown("HostKeyUnknown", f"the known_hosts file of sparkkeep can't be written: {refusal}")
+WORDS: Final = (
+    (TimeoutError, "ConnectTimeout", "{who} did not answer in time: is it switched on, and on this network?"),
+    (socket.gaierror, "NameNotResolved", "the name of {who} is not known here: {why}"),
+    (ConnectionRefusedError, "ConnectionRefused", "{who} is up, but nothing answers at its SSH port: does sshd run?"),
+    (ConnectionError, "ConnectionLost", "{who} closed the connection while it was being opened: {why}"),
+    (OSError, "NoRoute", "{who} can't be reached from here: {why}"),
+    (asyncssh.PermissionDenied, "AuthRefused", "{who} refused the user or key: {why}. Does plain `ssh` get in?"),
+    (asyncssh.HostKeyNotVerifiable, "HostKeyUnknown", "the host key of {who} was refused: {why}"),
+    (asyncssh.ChannelOpenError, "NoRoute", "the jump host can't reach {who}: {why}"),
+    (asyncssh.ConnectionLost, "ConnectionLost", "{who} closed the connection while it was being opened: {why}"),
+    (asyncssh.Error, "ProtocolError", "no SSH connection with {who} came about: {why}"),
+    (ConfigParseError, "ConfigUnreadable", "the SSH configuration has a mistake: {why}"),
+    (ValueError, "KeyUnreadable", "a key for {who} can't be used: {why}"),
+)
 
 
 def _explain(error: Exception, name: str, host: str) -> LinkDown:
     """What went wrong when the connection was opened, and what to do about it."""
-    who = f"{name} ({host})"
-    match error:
-        case TimeoutError():
-            return LinkDown("ConnectTimeout", f"{who} did not answer in time: is it switched on, and on this network?")
-        case socket.gaierror():
-            return LinkDown("NameNotResolved", f"the name {host} of {name} is not known here: {error.strerror}")
-        case OSError():
-            return _explain_network(error, who)
-        case asyncssh.PermissionDenied():
-            what = f"{who} refused this user or key: {error.reason}. Does `ssh` work with the same user and key?"
-            return LinkDown("AuthRefused", what)
-        case asyncssh.HostKeyNotVerifiable():
-            return LinkDown("HostKeyUnknown", f"the host key of {who} was refused: {error.reason}")
-        case asyncssh.ChannelOpenError():
-            return LinkDown("NoRoute", f"the jump host can't reach {who}: {error.reason}")
-        case asyncssh.ConnectionLost():
-            return LinkDown("ConnectionLost", f"{who} closed the connection while it was being opened: {error.reason}")
-        case asyncssh.Error():
-            return LinkDown("ProtocolError", f"no SSH connection with {who} came about: {error.reason}")
-        case ConfigParseError():
-            return LinkDown("ConfigUnreadable", f"the SSH configuration has a mistake: {error}")
-        case _:
-            return LinkDown("KeyUnreadable", f"a key for {who} can't be used: {error}")
-
-
-def _explain_network(error: OSError, who: str) -> LinkDown:
-    text = str(error)  # several addresses were tried: asyncio joins their errors into one text
-    if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in text:
-        return LinkDown("ConnectionRefused", f"{who} is up, but nothing answers at its SSH port: is sshd running?")
-    if error.errno in UNREACHABLE or any(f"[Errno {code}]" in text for code in UNREACHABLE):
-        return LinkDown("NoRoute", f"there is no way to {who} from here: {text}")
-    if isinstance(error, ConnectionError):
-        return LinkDown("ConnectionLost", f"{who} closed the connection while it was being opened")
-    if error.filename is not None:
+    if isinstance(error, OSError) and error.filename is not None:
         return LinkDown("KeyUnreadable", f"{error.filename} can't be read: {error.strerror}")
-    return LinkDown("NoRoute", f"{who} can't be reached: {text}")
+    if type(error) is OSError and f"[Errno {errno.ECONNREFUSED}]" in str(error):
+        error = ConnectionRefusedError(str(error))  # several addresses were tried; asyncio joins their errors
+    why = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+    reason, text = next((reason, text) for kind, reason, text in WORDS if isinstance(error, kind))
+    return LinkDown(reason, text.format(who=f"{name} ({host})", why=why))

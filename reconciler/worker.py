@@ -17,7 +17,6 @@ from typing import Final, Protocol
 
 from reconciler import launch, shell
 from reconciler.act import Report, Result, act
-from reconciler.backoff import Reconnect
 from reconciler.due import Due
 from reconciler.explain import explain
 from reconciler.facts import ScanFailed
@@ -25,7 +24,7 @@ from reconciler.hosts import Host
 from reconciler.ledger import Ledger
 from reconciler.model import Container, Failure, Held, Instance, Key, Plan, Scan, Sight, Step, Verb
 from reconciler.prober import Prober
-from reconciler.ssh import LinkDown
+from reconciler.ssh import LinkDown, Reconnect
 
 FULL_EVERY: Final = 30.0  # seconds between scans that also ask for the slow facts
 POLL_AFTER_STOP: Final = 0.5  # seconds between looks while memory comes back after a stop
@@ -50,7 +49,6 @@ class Home(Protocol):
     def saw(self, spark: str, before: Sight, after: Sight) -> None: ...
     def failed(self, instance: Instance, failure: Failure) -> None: ...
     def reasons(self, spark: str, held: tuple[Held, ...]) -> None: ...
-    def wake_all(self) -> None: ...
 
 
 class Worker:
@@ -132,7 +130,7 @@ class Worker:
 
     def _probe_changed(self, key: Key) -> None:
         log.debug("%s: probe of %s", self.name, key[0])
-        self._home.wake_all()
+        self.due.hint()
 
     async def _work(self) -> None:
         while True:

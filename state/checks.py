@@ -6,29 +6,47 @@ finding, and says where the other party to a quarrel stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from state.declaration import Declaration
-from state.desired import ANY, Workload
+from state.desired import ANY
+from state.fields import NAME
 from state.problems import Problem, dotted, shown
 from state.recipes import Recipe
 from state.validation import close
 from state.yaml_tree import Node, as_map
 
-KINDS = {"models": "model", "services": "service"}
+SECTIONS = ("models", "services")
+FEW = 3
 
 
-def check(
-    root: Node, workloads: Mapping[tuple[str, str], Workload], resolved: Mapping[str, Declaration]
-) -> list[Problem]:
-    """All that does not fit. `workloads` are by section and name; `resolved` holds those whose recipe is known."""
+def check(root: Node, shelf: Node, resolved: Mapping[str, Declaration]) -> list[Problem]:
+    """All that does not fit. Names are looked up in the trees, so that an entry with other faults is checked too."""
     return [
         *_double_names(root),
         *_reserved_names(root),
-        *_unknown_sparks(root, workloads),
-        *_aliases(root, workloads),
+        *_unknown_recipes(root, sorted(as_map(shelf))),
+        *_unknown_sparks(root, sorted(as_map(root.child("sparks")))),
+        *_aliases(root),
         *_ports(root, resolved),
     ]
+
+
+def _workloads(root: Node) -> Iterator[tuple[str, str, Node]]:
+    for section in SECTIONS:
+        for name, node in as_map(root.child(section)).items():
+            yield section, name, node
+
+
+def _names(workload: Node, field: str) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The names under a field that holds one or a list; what is no text has been refused by the schema."""
+    node = workload.child(field)
+    if node is not None and isinstance(node.value, str):
+        yield (field,), node.value
+    for index, item in enumerate(node.items or [] if node is not None else []):
+        if isinstance(item.value, str):
+            yield (field, index), item.value
 
 
 def _double_names(root: Node) -> Iterator[Problem]:
@@ -48,32 +66,44 @@ def _reserved_names(root: Node) -> Iterator[Problem]:
         yield Problem.at(sparks.keys[ANY], dotted(["sparks", ANY]), message)
 
 
-def _unknown_sparks(root: Node, workloads: Mapping[tuple[str, str], Workload]) -> Iterator[Problem]:
-    known = sorted(as_map(root.child("sparks")))
-    for (section, name), workload in workloads.items():
-        named = [("on", workload.on if workload.on != [ANY] else []), ("across", workload.across or [])]
-        for field, sparks in named:
-            for index, spark in enumerate(sparks):
-                if spark not in known:
-                    place, path = root.find([section, name, field, index])
-                    meant = close(spark, known, most=1)
-                    hint = f"; did you mean {meant[0]}?" if meant else ""
-                    message = f"{shown(spark)} is not a Spark of this file{hint}"
-                    yield Problem.at(place, dotted(path), message, known or ("none: `sparks` is empty",))
+def _unknown_recipes(root: Node, known: Sequence[str]) -> Iterator[Problem]:
+    """Not a list of hundreds: the few that were probably meant, and how many there are."""
+    for section, name, node in _workloads(root):
+        recipe = node.child("recipe")
+        if recipe is None or not isinstance(recipe.value, str) or recipe.value in known:
+            continue
+        place, path = root.find([section, name, "recipe"])
+        said = f"{shown(recipe.value)} is not a known recipe"
+        if not known:
+            yield Problem.at(place, dotted(path), f"{said}: no recipes are loaded; write it out in place")
+            continue
+        few = close(recipe.value, known) or known[:FEW]
+        more = [f"and {len(known) - len(few)} more"] if len(known) > len(few) else []
+        yield Problem.at(place, dotted(path), said, [*few, *more])
 
 
-def _aliases(root: Node, workloads: Mapping[tuple[str, str], Workload]) -> Iterator[Problem]:
+def _unknown_sparks(root: Node, known: Sequence[str]) -> Iterator[Problem]:
+    for section, name, node in _workloads(root):
+        for below, spark in (*_names(node, "on"), *_names(node, "across")):
+            if spark in known or not re.match(NAME, spark) or (spark == ANY and below[0] == "on"):
+                continue
+            place, path = root.find([section, name, *below])
+            meant = close(spark, known, most=1)
+            hint = f"; did you mean {meant[0]}?" if meant else ""
+            message = f"{shown(spark)} is not a Spark of this file{hint}"
+            yield Problem.at(place, dotted(path), message, known or ["none: `sparks` is empty"])
+
+
+def _aliases(root: Node) -> Iterator[Problem]:
     """Apps ask by name or alias, so each may mean one workload only."""
-    owners = {name: (section, name) for section, name in workloads}
-    paths: dict[str, list[str | int]] = {name: list(owner) for name, owner in owners.items()}
-    for owner, workload in workloads.items():
-        for index, alias in enumerate(workload.aliases):
-            path: list[str | int] = [*owner, "aliases", index]
-            if owners.setdefault(alias, owner) != owner:
-                other, _ = root.find(paths[alias])
-                message = f"{shown(alias)} already means {'.'.join(owners[alias])}, at {other}"
+    owners: dict[str, list[str | int]] = {name: [section, name] for section, name, _ in _workloads(root)}
+    for section, name, node in _workloads(root):
+        for below, alias in _names(node, "aliases"):
+            path: list[str | int] = [section, name, *below]
+            first = owners.setdefault(alias, path)
+            if first[:2] != [section, name]:
+                message = f"{shown(alias)} already means {dotted(first[:2])}, at {root.find(first)[0]}"
                 yield Problem.at(root.find(path)[0], dotted(path), message)
-            paths.setdefault(alias, path)
 
 
 def _ports(root: Node, resolved: Mapping[str, Declaration]) -> Iterator[Problem]:

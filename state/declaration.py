@@ -14,9 +14,9 @@ from typing import Any, Final, Literal
 
 from state.desired import Desired, Workload
 from state.problems import Problem
-from state.recipes import Recipe, merge_over
+from state.recipes import Recipe
 from state.validation import validate
-from state.yaml_tree import Node, overlay
+from state.yaml_tree import Node, as_map, overlay
 
 OVER_RECIPE: Final = ("flags", "env", "image", "revision", "port", "memory")
 
@@ -56,18 +56,13 @@ class Declaration:
 def resolve(
     name: str, kind: Kind, workload: Workload, recipe: Recipe, *, own: Node, below: Node
 ) -> Declaration | list[Problem]:
-    """Lay the workload's own values over its recipe. `own` and `below` are their trees, for the places of problems."""
-    dumped = workload.model_dump(include=set(OVER_RECIPE), exclude_none=True)
-    over = {key: value for key, value in dumped.items() if value != {}}
-    if not over:
+    """Lay the workload's own values over its recipe. `own` and `below` are their trees, so problems have a place."""
+    given = {key: child for key, child in as_map(own).items() if key in OVER_RECIPE and not child.is_null}
+    if not given:
         return Declaration(name=name, kind=kind, workload=workload, recipe=recipe)
-    own_map = own.map or {}
-    written = Node(own.place, map={key: own_map[key] for key in over if key in own_map}, keys=own.keys)
-    tree = overlay(below, written)
+    tree = overlay(below, Node(own.place, map=given, keys=own.keys))
     merged, problems = validate(Recipe, tree, prefix=(SECTIONS[kind], name))
-    if merged is None:
-        return problems
-    return Declaration(name=name, kind=kind, workload=workload, recipe=merged)
+    return problems if merged is None else Declaration(name=name, kind=kind, workload=workload, recipe=merged)
 
 
 def digest(meaning: object) -> str:

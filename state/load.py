@@ -7,6 +7,7 @@ all of its problems, each with file, line, column, field and what is allowed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,13 @@ from pathlib import Path
 from state.checks import check
 from state.declaration import SECTIONS, Declaration, digest, meaning_of, resolve
 from state.desired import Desired, Workload
+from state.fields import NAME, WORDS
 from state.merge import merge_documents, merge_recipes, without
 from state.problems import Invalid, Problem, dotted, shown
 from state.recipes import Recipe
 from state.sources import RecipeFile, Source, read_desired, read_recipes, recipe_files
-from state.validation import close, validate
-from state.yaml_read import read
+from state.validation import validate
+from state.yaml_read import read_tree
 from state.yaml_tree import Node, as_map
 
 __all__ = ["Declaration", "Loaded", "load", "load_sources", "load_text", "recipe_files"]
@@ -51,15 +53,16 @@ def load_text(text: str | bytes, name: str, recipes: Iterable[RecipeFile | Path]
 def load_sources(desired: Sequence[Source], recipes: Sequence[Source] = ()) -> Loaded:
     """Check what was read. Raises Invalid with every problem of every file."""
     problems: list[Problem] = []
-    root = merge_documents(_trees(desired, problems), problems)
-    shelf = merge_recipes(_trees(recipes, problems), problems)
-    if problems:  # a tree with a hole in it would only earn false complaints
+    trees, shelves = _trees(desired, problems), _trees(recipes, problems)
+    if None in trees or None in shelves:  # what the rest refers to may stand in the file that can't be read
         raise Invalid(problems)
+    root = merge_documents([tree for tree in trees if tree], problems)
+    shelf = merge_recipes([tree for tree in shelves if tree], problems)
     known = _recipes(shelf, problems)
     state = _checked(root, problems)
     workloads = {(section, name): w for section in SECTIONS.values() for name, w in getattr(state, section).items()}
     resolved = _resolve_all(workloads, known, root, shelf, problems)
-    problems += check(root, workloads, resolved)
+    problems += check(root, shelf, resolved)
     if problems:
         raise Invalid(problems)
     return Loaded(
@@ -72,13 +75,12 @@ def load_sources(desired: Sequence[Source], recipes: Sequence[Source] = ()) -> L
     )
 
 
-def _trees(sources: Sequence[Source], problems: list[Problem]) -> list[Node]:
+def _trees(sources: Sequence[Source], problems: list[Problem]) -> list[Node | None]:
     trees = []
     for source in sources:
-        try:
-            trees.append(read(source.data, source.name))
-        except Invalid as invalid:
-            problems += invalid.problems
+        tree, found = read_tree(source.data, source.name)
+        problems += found
+        trees.append(tree)
     return trees
 
 
@@ -94,6 +96,9 @@ def _checked(root: Node, problems: list[Problem]) -> Desired:
 def _recipes(shelf: Node, problems: list[Problem]) -> dict[str, Recipe]:
     known = {}
     for name, node in as_map(shelf).items():
+        if not re.match(NAME, name):
+            message = f"as a name, {shown(name)} does not fit"
+            problems.append(Problem.at(shelf.keys[name], dotted(["recipes", name]), message, [WORDS[NAME]]))
         recipe, found = validate(Recipe, node, prefix=("recipes", name))
         problems += found
         if recipe is not None:
@@ -108,34 +113,19 @@ def _resolve_all(
     shelf: Node,
     problems: list[Problem],
 ) -> dict[str, Declaration]:
-    """Every workload with its recipe. Unknown recipes and what does not fit on top of one become problems."""
+    """Every workload whose recipe is known, with it; what does not fit on top of one becomes problems."""
     kinds = {section: kind for kind, section in SECTIONS.items()}
     resolved: dict[str, Declaration] = {}
     for (section, name), workload in workloads.items():
         own = as_map(root.child(section))[name]
-        recipe, below = workload.recipe, as_map(own).get("recipe")
+        recipe, below = workload.recipe, as_map(own).get("recipe", own)
         if isinstance(recipe, str):
-            below = as_map(shelf).get(recipe)
-            if below is None:
-                problems.append(_unknown_recipe(root, [section, name, "recipe"], recipe, sorted(as_map(shelf))))
-                continue
             if recipe not in known:
-                continue  # its own problems have been said already
-            recipe = known[recipe]
-        outcome = resolve(name, kinds[section], workload, recipe, own=own, below=below or own)
+                continue  # `state.checks` says so, or the recipe's own problems have been said
+            recipe, below = known[recipe], as_map(shelf)[recipe]
+        outcome = resolve(name, kinds[section], workload, recipe, own=own, below=below)
         if isinstance(outcome, Declaration):
             resolved[name] = outcome
         else:
             problems += outcome
     return resolved
-
-
-def _unknown_recipe(root: Node, path: Sequence[str], name: str, known: Sequence[str]) -> Problem:
-    """Not a list of hundreds: the few that were probably meant, and how many there are."""
-    place, _ = root.find(path)
-    if not known:
-        message = f"{shown(name)} is not a known recipe: no recipes are loaded; write it out in place"
-        return Problem.at(place, dotted(path), message)
-    meant = close(name, known)
-    allowed = [*(meant or known[:3]), *([f"any other of {len(known)} recipes"] if len(known) > 3 else [])]
-    return Problem.at(place, dotted(path), f"{shown(name)} is not one of {len(known)} known recipes", allowed)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from state.desired import Desired
-from state.problems import Place, Problem, dotted, shown
+from state.problems import Place, Problem, dotted
 from state.validation import close
 from state.yaml_tree import Node, as_map, overlay
 
@@ -35,18 +35,14 @@ def _beside(first: Node, second: Node, path: list[str], problems: list[Problem])
     mine, keys = dict(first.map or {}), dict(first.keys)
     for key, child in as_map(second).items():
         below = mine.get(key)
-        if below is None or _is_nothing(below):
+        if below is None or below.is_null:
             mine[key], keys[key] = child, second.keys[key]
         elif not path and below.map is not None and child.map is not None:
             mine[key] = _beside(below, child, [*path, key], problems)
-        elif not _is_nothing(child) and not (key == SHARED and not path and below.value == child.value):
+        elif not child.is_null and not (key == SHARED and not path and below.value == child.value):
             message = f"stands twice; the first is at {keys[key]}"
             problems.append(Problem.at(second.keys[key], dotted([*path, key]), message))
     return Node(first.place, map=mine, keys=keys)
-
-
-def _is_nothing(node: Node) -> bool:
-    return node.map is None and node.items is None and node.value is None
 
 
 def merge_recipes(trees: Sequence[Node], problems: list[Problem]) -> Node:
@@ -58,9 +54,9 @@ def merge_recipes(trees: Sequence[Node], problems: list[Problem]) -> Node:
                 hint = "; did you mean recipes?" if close(key, ["recipes"]) else ""
                 problems.append(Problem.at(tree.keys[key], key, f"is not a known key{hint}", ["recipes"]))
         recipes = tree.child("recipes")
-        if tree.map is None or (recipes is not None and recipes.map is None and not _is_nothing(recipes)):
+        if tree.map is None or (recipes is not None and recipes.map is None and not recipes.is_null):
             place = recipes.place if recipes is not None else tree.place
-            problems.append(Problem.at(place, "recipes", f"{shown(None)} is not a map of recipes"))
+            problems.append(Problem.at(place, "recipes", "is not a map of recipes"))
         elif recipes is not None and recipes.map is not None:
             shelf = overlay(shelf, recipes)
     return shelf

@@ -72,6 +72,8 @@ class Invalid(Exception):
 
 def shown(value: object) -> str:
     """A value as a person would recognise it: short, on one line, in quotes if it is text."""
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
     line = repr(value)
     return line if len(line) <= MAX_SHOWN else f"{line[: MAX_SHOWN - 1]}…"
 

@@ -69,8 +69,11 @@ def _sentence(error: ErrorDetails, *, hide: bool) -> tuple[str, tuple[str, ...]]
     if kind in {"literal_error", "enum"}:
         return f"{value} is not one of the words known here", tuple(re.findall(r"'([^']*)'", context["expected"]))
     if kind == "string_type":
-        number = isinstance(given, (int, float)) and given is not None
+        number = isinstance(given, (int, float))
         return f"{value} is not text" + (": put it in quotes" if number else ""), ()
+    if kind in _WHOLE_NUMBER:
+        quoted = isinstance(given, str) and given.isdigit()
+        return f"{value} is not a whole number" + (": write it without quotes" if quoted else ""), ()
     if kind == "value_error":
         return str(context.get("error", error["msg"])), ()
     if sentence := _SENTENCES.get(kind):
@@ -87,6 +90,7 @@ def _bound(word: str, key: str) -> Callable[[str, dict[str, Any]], str]:
     return lambda value, context: f"must be {word} {context[key]}; it is {value}"
 
 
+_WHOLE_NUMBER: Final = {"int_type", "int_parsing", "int_from_float"}
 _SENTENCES: Final[dict[str, Callable[[str, dict[str, Any]], str]]] = {
     "missing": lambda _, __: "is missing",
     "string_too_long": lambda _, context: f"must be at most {context['max_length']} characters",
@@ -99,9 +103,6 @@ _SENTENCES: Final[dict[str, Callable[[str, dict[str, Any]], str]]] = {
     "less_than_equal": _bound("at most", "le"),
     "bool_type": lambda value, _: f"{value} is neither true nor false",
     "bool_parsing": lambda value, _: f"{value} is neither true nor false",
-    "int_type": lambda value, _: f"{value} is not a whole number",
-    "int_parsing": lambda value, _: f"{value} is not a whole number",
-    "int_from_float": lambda value, _: f"{value} is not a whole number",
     "float_type": lambda value, _: f"{value} is not a number",
     "float_parsing": lambda value, _: f"{value} is not a number",
     "finite_number": lambda value, _: f"{value} is not a finite number",

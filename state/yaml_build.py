@@ -42,7 +42,7 @@ class Builder:
                     self._complain(event, "is a second document; a file holds one")
                     raise Invalid(self.problems)
                 root = self._node(next(events))
-        if root is None or (root.map is None and root.items is None and root.value is None):
+        if root is None or root.is_null:
             return Node(Place(self.file, 1, 1), map={})
         return root
 

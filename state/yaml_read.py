@@ -24,18 +24,25 @@ _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\
 
 def read(data: bytes | str, file: str) -> Node:
     """The document's one root; an empty document is an empty map. Raises Invalid with every problem found."""
-    text = _text(data, file)
+    tree, problems = read_tree(data, file)
+    if tree is None or problems:
+        raise Invalid(problems)
+    return tree
+
+
+def read_tree(data: bytes | str, file: str) -> tuple[Node | None, list[Problem]]:
+    """The tree and what is wrong with it. Where a fault leaves a tree standing there are both."""
     builder = Builder(file)
+    text = ""
     try:
-        root = builder.document(yaml.parse(text, Loader=_LOADER))
+        text = _text(data, file)
+        return builder.document(yaml.parse(text, Loader=_LOADER)), builder.problems
+    except Invalid as invalid:
+        return None, invalid.problems
     except yaml.MarkedYAMLError as error:
-        builder.problems.append(_syntax(error, text, file))
+        return None, [*builder.problems, _syntax(error, text, file)]
     except yaml.YAMLError as error:
-        builder.problems.append(Problem(file, 0, 0, "", f"is not YAML: {error}"))
-    else:
-        if not builder.problems:
-            return root
-    raise Invalid(builder.problems)
+        return None, [*builder.problems, Problem(file, 0, 0, "", f"is not YAML: {error}")]
 
 
 def _text(data: bytes | str, file: str) -> str:

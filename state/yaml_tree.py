@@ -50,6 +50,11 @@ class Node:
     keys: dict[str, Place] = field(default_factory=dict)
     weight: int = 1  # how many nodes it has once its aliases are written out
 
+    @property
+    def is_null(self) -> bool:
+        """Nothing stands there: as good as left out."""
+        return self.value is None and self.items is None and self.map is None
+
     def plain(self) -> Any:
         """The data alone."""
         if self.map is not None:

@@ -1,0 +1,64 @@
+"""The streams of a command on a practice Spark, and how a shell is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Sink(Protocol):
+    """Where output goes. Raises BrokenPipeError when nobody reads any more."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Input:
+    """What a command can read; whoever reads it first has it."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._data = data
+
+    def read(self) -> bytes:
+        data, self._data = self._data, b""
+        return data
+
+
+class Buffer:
+    """A sink that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes, /) -> None:
+        self.data += data
+
+    @property
+    def text(self) -> str:
+        return self.data.decode(errors="surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Io:
+    """The three streams of a command."""
+
+    stdin: Input
+    stdout: Sink
+    stderr: Sink
+
+    def out(self, text: str) -> None:
+        self.stdout.write(text.encode(errors="surrogateescape"))
+
+    def error(self, text: str) -> None:
+        self.stderr.write(text.encode(errors="surrogateescape"))
+
+
+class Leave(Exception):
+    """`exit`: the whole shell ends."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Return(Leave):
+    """`return`: only the function ends."""

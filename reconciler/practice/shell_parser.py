@@ -1,0 +1,385 @@
+"""Reads POSIX shell, as much of it as scripts over SSH use, the way dash does: one complete command at a time.
+
+That last part matters. A script that breaks off half-way runs up to the break, unless it stands in `{ ... }`;
+a practice Spark has to do the same, or the guard in `reconciler.shell` would never be put to the test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from reconciler.practice.shell_tree import (
+    AndOr,
+    Command,
+    For,
+    Function,
+    Group,
+    If,
+    Part,
+    Pipeline,
+    Redirect,
+    Sequence,
+    Simple,
+    Substitution,
+    Text,
+    Variable,
+    While,
+    Word,
+)
+
+META: Final = frozenset(" \t\n;&|<>()")
+NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+REDIRECT: Final = re.compile(r"(\d*)(<<-|<<|>>|>&|<&|>\||>|<)")
+RESERVED: Final = frozenset({"then", "else", "elif", "fi", "do", "done", "}"})
+
+
+class ShellSyntaxError(Exception):
+    """What dash would say, after `sh: LINE: Syntax error: `."""
+
+
+class Parser:
+    """A cursor over one script."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._waiting: list[tuple[Redirect, str, bool]] = []  # here-documents whose lines are still to come
+
+    @property
+    def line(self) -> int:
+        return self._text.count("\n", 0, self._at) + 1
+
+    def commands(self) -> Iterator[Sequence]:
+        """Each complete line of commands, as soon as it is read. Raises ShellSyntaxError after the last good one."""
+        while True:
+            self._skip_lines()
+            if self._end():
+                return
+            items = [self._and_or()]
+            while self._separator() and not self._end() and self._text[self._at] != "\n":
+                items.append(self._and_or())
+            if not self._end() and self._text[self._at] != "\n":
+                raise self._unexpected()
+            self._newline()
+            yield Sequence(tuple(items))
+
+    # Characters
+
+    def _end(self) -> bool:
+        return self._at >= len(self._text)
+
+    def _looking_at(self, text: str) -> bool:
+        return self._text.startswith(text, self._at)
+
+    def _skip_blank(self) -> None:
+        while not self._end():
+            if self._looking_at("\\\n"):
+                self._at += 2
+            elif self._text[self._at] in " \t":
+                self._at += 1
+            elif self._text[self._at] == "#":
+                ending = self._text.find("\n", self._at)
+                self._at = len(self._text) if ending < 0 else ending
+            else:
+                return
+
+    def _newline(self) -> None:
+        """Step over a line's end, and over the here-documents that it owes."""
+        if self._end():
+            if self._waiting:
+                raise self._unexpected()
+            return
+        self._at += 1
+        for redirect, mark, quoted in self._waiting:
+            lines: list[str] = []
+            while True:
+                if self._end():
+                    break  # dash takes what there is
+                ending = self._text.find("\n", self._at)
+                ending = len(self._text) if ending < 0 else ending
+                line = self._text[self._at : ending]
+                self._at = min(ending + 1, len(self._text))
+                line = line.lstrip("\t") if redirect.operator == "<<-" else line
+                if line == mark:
+                    break
+                lines.append(line + "\n")
+            body = "".join(lines)
+            redirect.target = Word((Text(body, quoted=True),)) if quoted else Parser(body).document()
+        self._waiting.clear()
+
+    def _skip_lines(self) -> None:
+        self._skip_blank()
+        while self._looking_at("\n"):
+            self._newline()
+            self._skip_blank()
+
+    def _separator(self) -> bool:
+        """Step over one `;`. (`&` would run in the background, which no script of ours does.)"""
+        self._skip_blank()
+        if self._looking_at(";") and not self._looking_at(";;"):
+            self._at += 1
+            self._skip_blank()
+            return True
+        return False
+
+    def _unexpected(self, expecting: str = "") -> ShellSyntaxError:
+        self._skip_blank()
+        if self._end():
+            what = "end of file"
+        elif self._looking_at("\n"):
+            what = "newline"
+        else:
+            operator = re.match(r"&&|\|\||;;|[;&|<>()]|[^\s;&|<>()]+", self._text[self._at :])
+            what = f'"{operator[0]}"' if operator else "word"
+        more = f' (expecting "{expecting}")' if expecting else ""
+        return ShellSyntaxError(f"{what} unexpected{more}")
+
+    # Commands
+
+    def _list(self, *ends: str) -> Sequence:
+        """Commands up to one of the keywords `ends`, which stays unread."""
+        items: list[AndOr] = []
+        self._skip_lines()
+        while not self._at_keyword(ends):
+            if self._end():
+                raise self._unexpected(ends[0])
+            items.append(self._and_or())
+            if not self._separator() and not self._looking_at("\n") and not self._at_keyword(ends):
+                raise self._unexpected(ends[0])
+            self._skip_lines()
+        if not items:
+            raise self._unexpected()
+        return Sequence(tuple(items))
+
+    def _at_keyword(self, words: tuple[str, ...]) -> bool:
+        for word in words:
+            after = self._at + len(word)
+            if self._looking_at(word) and (word == ")" or after >= len(self._text) or self._text[after] in META):
+                return True
+        return False
+
+    def _keyword(self, word: str) -> None:
+        self._skip_lines()
+        if not self._at_keyword((word,)):
+            raise self._unexpected(word)
+        self._at += len(word)
+
+    def _and_or(self) -> AndOr:
+        first = self._pipeline()
+        rest: list[tuple[str, Pipeline]] = []
+        while True:
+            self._skip_blank()
+            operator = self._text[self._at : self._at + 2]
+            if operator not in {"&&", "||"}:
+                return AndOr(first, tuple(rest))
+            self._at += 2
+            self._skip_lines()
+            rest.append((operator, self._pipeline()))
+
+    def _pipeline(self) -> Pipeline:
+        self._skip_blank()
+        negated = self._at_keyword(("!",))
+        if negated:
+            self._at += 1
+        commands = [self._command()]
+        self._skip_blank()
+        while self._looking_at("|") and not self._looking_at("||"):
+            self._at += 1
+            self._skip_lines()
+            commands.append(self._command())
+            self._skip_blank()
+        return Pipeline(negated, tuple(commands))
+
+    def _command(self) -> Command:
+        self._skip_blank()
+        if self._looking_at("("):
+            self._at += 1
+            body = self._list(")")
+            self._at += 1
+            return Group(body, self._redirects(), subshell=True)
+        if self._at_keyword(("{",)):
+            self._at += 1
+            body = self._list("}")
+            self._at += 1
+            return Group(body, self._redirects(), subshell=False)
+        if self._at_keyword(("if",)):
+            return self._if()
+        if self._at_keyword(("for",)):
+            return self._for()
+        if self._at_keyword(("while", "until")):
+            return self._while()
+        if self._at_keyword(tuple(RESERVED)):
+            raise self._unexpected()
+        return self._simple()
+
+    def _if(self) -> If:
+        branches: list[tuple[Sequence, Sequence]] = []
+        word = "if"
+        while True:
+            self._keyword(word)
+            condition = self._list("then")
+            self._keyword("then")
+            branches.append((condition, self._list("fi", "elif", "else")))
+            if self._at_keyword(("elif",)):
+                word = "elif"
+                continue
+            otherwise = None
+            if self._at_keyword(("else",)):
+                self._keyword("else")
+                otherwise = self._list("fi")
+            self._keyword("fi")
+            return If(tuple(branches), otherwise)
+
+    def _for(self) -> For:
+        self._keyword("for")
+        self._skip_blank()
+        match = NAME.match(self._text, self._at)
+        if match is None:
+            raise ShellSyntaxError("Bad for loop variable")
+        self._at = match.end()
+        self._keyword("in")
+        words: list[Word] = []
+        self._skip_blank()
+        while not self._end() and self._text[self._at] not in ";\n":
+            words.append(self._word())
+            self._skip_blank()
+        self._separator()
+        self._keyword("do")
+        body = self._list("done")
+        self._keyword("done")
+        return For(match[0], tuple(words), body)
+
+    def _while(self) -> While:
+        until = self._at_keyword(("until",))
+        self._keyword("until" if until else "while")
+        condition = self._list("do")
+        self._keyword("do")
+        body = self._list("done")
+        self._keyword("done")
+        return While(condition, body, until)
+
+    def _simple(self) -> Command:
+        line, start = self.line, self._at
+        assignments: list[tuple[str, Word]] = []
+        words: list[Word] = []
+        redirects: list[Redirect] = []
+        while True:
+            self._skip_blank()
+            redirects.extend(self._redirects())
+            if self._end() or self._text[self._at] in META:
+                break
+            if not words and (match := re.compile(rf"({NAME.pattern})=", re.ASCII).match(self._text, self._at)):
+                self._at = match.end()
+                empty = self._end() or self._text[self._at] in META
+                assignments.append((match[1], Word() if empty else self._word()))
+                continue
+            words.append(self._word())
+            if len(words) == 1 and self._looking_at("()") and not assignments:
+                self._at += 2
+                self._skip_lines()
+                return Function(words[0].literal or "", self._command())
+        if self._at == start or self._looking_at("("):
+            raise self._unexpected()
+        return Simple(line, tuple(assignments), tuple(words), tuple(redirects))
+
+    def _redirects(self) -> tuple[Redirect, ...]:
+        found: list[Redirect] = []
+        self._skip_blank()
+        while match := REDIRECT.match(self._text, self._at):
+            self._at = match.end()
+            operator = match[2]
+            number = int(match[1]) if match[1] else (0 if operator.startswith("<") else 1)
+            self._skip_blank()
+            if self._end() or self._text[self._at] in META:
+                raise self._unexpected()
+            redirect = Redirect(number, operator, self._word())
+            if operator.startswith("<<"):
+                mark = "".join(part.text for part in redirect.target.parts if isinstance(part, Text))
+                self._waiting.append((redirect, mark, redirect.target.literal is None))
+            found.append(redirect)
+            self._skip_blank()
+        return tuple(found)
+
+    # Words
+
+    def _word(self) -> Word:
+        parts: list[Part] = []
+        while not self._end() and self._text[self._at] not in META:
+            character = self._text[self._at]
+            if character == "'":
+                ending = self._text.find("'", self._at + 1)
+                if ending < 0:
+                    raise ShellSyntaxError("Unterminated quoted string")
+                parts.append(Text(self._text[self._at + 1 : ending], quoted=True))
+                self._at = ending + 1
+            elif character == '"':
+                self._at += 1
+                parts.append(Text("", quoted=True))
+                parts.extend(self._quoted())
+            elif character == "\\":
+                if not self._looking_at("\\\n"):
+                    parts.append(Text(self._text[self._at + 1 : self._at + 2] or "\\", quoted=True))
+                self._at += 2
+            elif character == "$":
+                parts.append(self._dollar(quoted=False))
+            elif character == "`":
+                raise ShellSyntaxError("backquotes are more than this shell can read")
+            else:
+                ending = self._at + 1
+                while ending < len(self._text) and self._text[ending] not in META and self._text[ending] not in "'\"\\$`":
+                    ending += 1
+                parts.append(Text(self._text[self._at : ending], quoted=False))
+                self._at = ending
+        return Word(tuple(parts))
+
+    def _quoted(self) -> Iterator[Part]:
+        """What stands between double quotes; the first is read already."""
+        while not self._end() and self._text[self._at] != '"':
+            yield self._inside_quotes('$`"\\\n')
+        if self._end():
+            raise ShellSyntaxError("Unterminated quoted string")
+        self._at += 1
+
+    def _inside_quotes(self, escapable: str) -> Part:
+        character = self._text[self._at]
+        if character == "$":
+            return self._dollar(quoted=True)
+        if character == "\\" and self._text[self._at + 1 : self._at + 2] in tuple(escapable):
+            self._at += 2
+            escaped = self._text[self._at - 1]
+            return Text("" if escaped == "\n" else escaped, quoted=True)
+        if character == "`":
+            raise ShellSyntaxError("backquotes are more than this shell can read")
+        self._at += 1
+        return Text(character, quoted=True)
+
+    def document(self) -> Word:
+        """The whole text as an unquoted here-document: variables yes, quotes no."""
+        parts: list[Part] = []
+        while not self._end():
+            parts.append(self._inside_quotes("$`\\\n"))
+        return Word(tuple(parts))
+
+    def _dollar(self, *, quoted: bool) -> Part:
+        if self._looking_at("$(("):
+            raise ShellSyntaxError("arithmetic is more than this shell can do")
+        if self._looking_at("$("):
+            self._at += 2
+            body = self._list(")")
+            self._at += 1
+            return Substitution(body, quoted)
+        if self._looking_at("${"):
+            match = re.compile(r"\$\{(\w+|[?@*#$])(:-([^}]*))?\}", re.ASCII).match(self._text, self._at)
+            if match is None:
+                raise ShellSyntaxError("Bad substitution")
+            self._at = match.end()
+            otherwise = Parser(match[3])._word() if match[3] else None  # noqa: SLF001 - the same class
+            return Variable(match[1], quoted, otherwise)
+        match = re.compile(r"\$([A-Za-z_]\w*|[0-9?@*#$!])", re.ASCII).match(self._text, self._at)
+        if match is None:
+            self._at += 1
+            return Text("$", quoted=True)
+        self._at = match.end()
+        return Variable(match[1], quoted)

@@ -1,0 +1,135 @@
+"""What a piece of POSIX shell means, once it is read: the nodes that `shell_parser` makes and `shell_run` runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Characters as they are. Only unquoted ones can be a keyword, an operator or a tilde."""
+
+    text: str
+    quoted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`$name`, `${name}` or `${name:-otherwise}`."""
+
+    name: str
+    quoted: bool
+    otherwise: Word | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Substitution:
+    """`$(...)`."""
+
+    body: Sequence
+    quoted: bool
+
+
+Part = Text | Variable | Substitution
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One argument, before its expansion."""
+
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def literal(self) -> str | None:
+        """Its text if nothing in it is quoted or expanded: only such a word can be a keyword."""
+        if all(isinstance(part, Text) and not part.quoted for part in self.parts):
+            return "".join(part.text for part in self.parts if isinstance(part, Text))
+        return None
+
+
+@dataclass(slots=True)
+class Redirect:
+    """`2>file`, `2>&1`, `<file` or a here-document (whose `target` is filled in when its lines come)."""
+
+    number: int
+    operator: str
+    target: Word = field(default_factory=Word)
+
+
+@dataclass(frozen=True, slots=True)
+class Simple:
+    """Assignments and a command with its arguments."""
+
+    line: int
+    assignments: tuple[tuple[str, Word], ...]
+    words: tuple[Word, ...]
+    redirects: tuple[Redirect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`{ ... }`, or `( ... )` with variables of its own."""
+
+    body: Sequence
+    redirects: tuple[Redirect, ...]
+    subshell: bool
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """`if ...; then ...; elif ...; else ...; fi`."""
+
+    branches: tuple[tuple[Sequence, Sequence], ...]
+    otherwise: Sequence | None
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """`for name in words; do ...; done`."""
+
+    name: str
+    words: tuple[Word, ...]
+    body: Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class While:
+    """`while ...; do ...; done`, or `until`."""
+
+    condition: Sequence
+    body: Sequence
+    until: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """`name() { ... }`."""
+
+    name: str
+    body: Command
+
+
+Command = Simple | Group | If | For | While | Function
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """`[!] a | b`."""
+
+    negated: bool
+    commands: tuple[Command, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AndOr:
+    """`a && b || c`: the first pipeline, then operators with theirs."""
+
+    first: Pipeline
+    rest: tuple[tuple[str, Pipeline], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """Commands one after the other."""
+
+    items: tuple[AndOr, ...]
