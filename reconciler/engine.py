@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,13 +21,13 @@ from urllib.parse import urlencode
 import asyncssh
 import h11
 
-from reconciler.shell import join
+from reconciler.shell import home_path, quote
 from reconciler.ssh import ForwardingRefused, Link, LinkDown, PortClosed, Stream
 
 MAX_BODY: Final = 64 * 2**20  # bytes of one answer
 MAX_LINE: Final = 2**20  # bytes of one event
 CHUNK: Final = 2**18
-HEADERS: Final = (("Host", "docker"), ("User-Agent", "sparkkeep"))
+HEADERS: Final = [("Host", "docker"), ("User-Agent", "sparkkeep")]
 
 
 class EngineDown(Exception):
@@ -49,13 +49,11 @@ class _Exchange:
     def __init__(self, stream: Stream) -> None:
         self._reader, self._writer = stream
         self._http = h11.Connection(h11.CLIENT)
-        self.answered = False  # something came back for the request under way
 
     async def ask(self, target: str) -> h11.Response:
         """Send a request and read the head of its answer."""
         if self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
-        self.answered = False
         request = h11.Request(method="GET", target=target, headers=HEADERS)
         self._writer.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
         while True:
@@ -63,7 +61,7 @@ class _Exchange:
             if isinstance(event, h11.Response):
                 return event
 
-    async def body(self) -> AsyncIterator[bytes]:
+    async def body(self) -> AsyncGenerator[bytes, None]:
         """The rest of the answer, as it comes."""
         while True:
             event = await self._next()
@@ -84,9 +82,7 @@ class _Exchange:
     async def _next(self) -> h11.Event | type[h11.PAUSED]:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                data = await self._reader.read(CHUNK)
-                self.answered = self.answered or bool(data)
-                self._http.receive_data(data)
+                self._http.receive_data(await self._reader.read(CHUNK))
         except h11.RemoteProtocolError as error:
             raise EngineDown(f"the Engine's socket closed or did not speak HTTP: {error}") from error
         except (asyncssh.Error, OSError) as error:
@@ -127,7 +123,7 @@ class Engine:
         except ValueError as error:
             raise EngineDown(f"the Engine answered with something that is not JSON: {error}") from error
 
-    async def events(self, since: float | None = None) -> AsyncIterator[dict[str, Any]]:
+    async def events(self, since: float | None = None) -> AsyncGenerator[dict[str, Any], None]:
         """Container events from `since` (Unix time) on, until the Engine ends the stream.
 
         Raises what `get` raises. Close the iterator (`contextlib.aclosing`) to stop early.
@@ -218,7 +214,7 @@ async def _whole(body: AsyncIterator[bytes]) -> bytes:
     return b"".join(parts)
 
 
-async def _lines(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _lines(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     rest = b""
     async for part in body:
         *lines, rest = (rest + part).split(b"\n")
@@ -248,6 +244,4 @@ def docker_host(socket_path: str) -> str:
     """A line of shell that points the docker command at this socket; empty for the usual one."""
     if socket_path in {"/var/run/docker.sock", "/run/docker.sock"}:
         return ""
-    home, _, rest = socket_path.partition("$HOME")
-    words = join((f"unix://{home}",)) + (f'"$HOME"{join((rest,))}' if "$HOME" in socket_path else "")
-    return f"DOCKER_HOST={words}; export DOCKER_HOST\n"
+    return f"DOCKER_HOST={quote(home_path(socket_path, before='unix://'))}; export DOCKER_HOST\n"

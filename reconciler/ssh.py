@@ -21,7 +21,7 @@ import errno
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -365,7 +365,7 @@ class Link:
                 command.ended.cancel()
                 command.kill()
 
-    async def stream(self, script: str, *, timeout: float = 10.0) -> AsyncIterator[str]:  # noqa: ASYNC109
+    async def stream(self, script: str, *, timeout: float = 10.0) -> AsyncGenerator[str, None]:  # noqa: ASYNC109
         """The lines that a script prints (both of its streams), as they come. `timeout` is for the opening.
 
         Close the iterator (`contextlib.aclosing`) to end the script early.

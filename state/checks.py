@@ -18,7 +18,7 @@ from state.validation import close
 from state.yaml_tree import Node, as_map
 
 SECTIONS = ("models", "services")
-FEW = 3
+FEW, MANY = 3, 16
 
 
 def check(root: Node, shelf: Node, resolved: Mapping[str, Declaration]) -> list[Problem]:
@@ -88,10 +88,10 @@ def _unknown_sparks(root: Node, known: Sequence[str]) -> Iterator[Problem]:
             if spark in known or not re.match(NAME, spark) or (spark == ANY and below[0] == "on"):
                 continue
             place, path = root.find([section, name, *below])
-            meant = close(spark, known, most=1)
-            hint = f"; did you mean {meant[0]}?" if meant else ""
-            message = f"{shown(spark)} is not a Spark of this file{hint}"
-            yield Problem.at(place, dotted(path), message, known or ["none: `sparks` is empty"])
+            few = known if len(known) <= MANY else close(spark, known) or known[:FEW]
+            more = [f"and {len(known) - len(few)} more"] if len(known) > len(few) else []
+            allowed = [*few, *more] or ["none: `sparks` is empty"]
+            yield Problem.at(place, dotted(path), f"{shown(spark)} is not a Spark of this file", allowed)
 
 
 def _aliases(root: Node) -> Iterator[Problem]:

@@ -118,11 +118,11 @@ def _resolve_all(
     resolved: dict[str, Declaration] = {}
     for (section, name), workload in workloads.items():
         own = as_map(root.child(section))[name]
-        recipe, below = workload.recipe, as_map(own).get("recipe", own)
-        if isinstance(recipe, str):
-            if recipe not in known:
-                continue  # `state.checks` says so, or the recipe's own problems have been said
-            recipe, below = known[recipe], as_map(shelf)[recipe]
+        named = workload.recipe if isinstance(workload.recipe, str) else None
+        recipe = workload.recipe if isinstance(workload.recipe, Recipe) else known.get(workload.recipe)
+        if recipe is None:
+            continue  # `state.checks` says so, or the recipe's own problems have been said
+        below = as_map(own)["recipe"] if named is None else as_map(shelf)[named]
         outcome = resolve(name, kinds[section], workload, recipe, own=own, below=below)
         if isinstance(outcome, Declaration):
             resolved[name] = outcome

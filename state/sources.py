@@ -17,6 +17,7 @@ from state.yaml_read import MAX_BYTES
 
 SUFFIXES: Final = (".yaml", ".yml")
 MAX_FILES: Final = 1000
+MAX_TOTAL: Final = 4 * MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ def read_desired(paths: Path | str | Sequence[Path | str]) -> tuple[Source, ...]
     sources: list[Source] = []
     for path in map(Path, given):
         sources += _folder(path) if path.is_dir() else [_file(path)]
+    if (size := sum(len(source.data) for source in sources)) > MAX_TOTAL:
+        raise Invalid([Problem(str(path), 0, 0, "", f"holds {size} bytes; {MAX_TOTAL} are allowed") for path in given])
     return tuple(sources)
 
 

@@ -76,10 +76,9 @@ def _sentence(error: ErrorDetails, *, hide: bool) -> tuple[str, tuple[str, ...]]
         return f"{value} is not a whole number" + (": write it without quotes" if quoted else ""), ()
     if kind == "value_error":
         return str(context.get("error", error["msg"])), ()
-    if sentence := _SENTENCES.get(kind):
-        return sentence(value, context), ()
     said = error["msg"].replace("Input should", "should")
-    return f"{value}: {said[:1].lower()}{said[1:]}", ()
+    unforeseen = f"{value}: {said[:1].lower()}{said[1:]}"
+    return _SENTENCES.get(kind, lambda _, __: unforeseen)(value, context), ()
 
 
 def _count(word: str, key: str) -> Callable[[str, dict[str, Any]], str]:

@@ -143,7 +143,9 @@ class Images:
             progress(f"{layer}: Download complete")
             bulk = (1 + int(digest(str(reference))[:2], 16) % 18) * GIB
             if not self._machine.write_disk(bulk):
-                raise DaemonError(500, "failed to register layer: write /usr/lib/libcublasLt.so.13: no space left on device")
+                raise DaemonError(
+                    500, "failed to register layer: write /usr/lib/libcublasLt.so.13: no space left on device"
+                )
             progress(f"{layer}: Pull complete")
         image = self.add(text)
         progress(f"Digest: {next(iter(image.digests)).partition('@')[2]}")
@@ -171,7 +173,10 @@ class Images:
                     f"pull access denied for {reference.name}, repository does not exist or may require "
                     "'docker login': denied: requested access to the resource is denied",
                 )
-            raise DaemonError(500, f"Head \"https://{reference.registry}/v2/{reference.path}/manifests/{reference.tag}\": unauthorized: authentication required")
+            raise DaemonError(
+                500,
+                f'Head "https://{reference.registry}/v2/{reference.path}/manifests/{reference.tag}": unauthorized: authentication required',
+            )
         if reference.tag == "missing" or {str(reference), reference.name} & switches.missing_images:
             switches.count("image_missing")
             if reference.registry == HUB:

@@ -316,8 +316,7 @@ class Parser:
                 self._at = ending + 1
             elif character == '"':
                 self._at += 1
-                parts.append(Text("", quoted=True))
-                parts.extend(self._quoted())
+                parts.extend(list(self._quoted()) or [Text("", quoted=True)])
             elif character == "\\":
                 if not self._looking_at("\\\n"):
                     parts.append(Text(self._text[self._at + 1 : self._at + 2] or "\\", quoted=True))
@@ -328,7 +327,9 @@ class Parser:
                 raise ShellSyntaxError("backquotes are more than this shell can read")
             else:
                 ending = self._at + 1
-                while ending < len(self._text) and self._text[ending] not in META and self._text[ending] not in "'\"\\$`":
+                while (
+                    ending < len(self._text) and self._text[ending] not in META and self._text[ending] not in "'\"\\$`"
+                ):
                     ending += 1
                 parts.append(Text(self._text[self._at : ending], quoted=False))
                 self._at = ending
