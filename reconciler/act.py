@@ -54,7 +54,9 @@ async def act(step: Step, host: Host, secret: Callable[[str], str]) -> Report:
         script = script_of(step, secret)
     except KeyError as missing:
         name = str(missing.args[0])
-        why = Explanation("SecretMissing", f"the secret `{name}` is not stored (its file lies in the secrets folder)", terminal=False)
+        why = Explanation(
+            "SecretMissing", f"the secret `{name}` is not stored (its file lies in the secrets folder)", terminal=False
+        )
         return Report(result=Result.FAILED, why=why, output=why.message)
     try:
         outcome = await host.run(script, timeout=step.timeout, reserved=step.verb is Verb.STOP)

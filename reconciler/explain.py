@@ -134,9 +134,7 @@ def explain(text: str, *, otherwise: str, reason: str = "CommandFailed") -> Expl
     """The first signature found in `text`; failing that `otherwise`, with the last line of the text."""
     for signature in SIGNATURES:
         if signature.pattern.search(text):
-            return Explanation(
-                signature.reason, f"{otherwise}: {signature.message}{_quote(text)}", signature.terminal
-            )
+            return Explanation(signature.reason, f"{otherwise}: {signature.message}{_quote(text)}", signature.terminal)
     return Explanation(reason, f"{otherwise}{_quote(text)}", terminal=False)
 
 

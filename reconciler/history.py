@@ -5,11 +5,14 @@ Repeats are collapsed by the journal; here only changes are told, so that a quie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Final, Literal
 
 from reconciler.act import Report, Result
 from reconciler.model import Failure, Held, Instance, Plan, Sight, Step, Verb
-from state.journal import Journal
+from reconciler.target import Overrides
+from state.journal import Event, Journal, Kind, Override
+from state.problems import Problem
 from state.store import Revision
 
 QUIET_REASONS = frozenset({"OnDemand", "WaitingTurn", "Pulling", "Removing", "Restarting"})
@@ -24,6 +27,17 @@ PAST = {
     Verb.STOP: "Stopped",
     Verb.REMOVE: "Removed",
 }
+OUTCOMES: Final[dict[Result, Literal["ok", "failed", "unknown"]]] = {
+    Result.DONE: "ok",
+    Result.FAILED: "failed",
+    Result.NOT_DONE: "failed",
+    Result.UNKNOWN: "unknown",
+}
+SAID: Final = {
+    Override.SUSPEND: ("Suspended", "Resumed"),
+    Override.CORDON: ("Cordoned", "Uncordoned"),
+    Override.DRAIN: ("Draining", "DrainEnded"),
+}
 
 
 class History:
@@ -33,25 +47,44 @@ class History:
         self.journal = journal
         self._told: dict[tuple[str, str], str] = {}  # workload, Spark -> reason
         self._revision = ""
+        self._problems: tuple[Problem, ...] = ()
 
-    def declared(self, current: Revision) -> None:
-        """A new desired state is in force."""
+    def declared(self, current: Revision, problems: tuple[Problem, ...]) -> None:
+        """A new desired state is in force, or what lies in its files can't be."""
         if current.revision != self._revision:
             self._revision = current.revision
-            self.journal.record("Normal", "DesiredChanged", f"desired state {current.revision} is in force")
+            text = f"{current.revision}, generation {current.generation}, is in force"
+            self._about_desired("Normal", "DesiredChanged", text)
+        if problems and problems != self._problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            self._about_desired("Warning", "DesiredInvalid", f"{problems[0]}{more}; {current.revision} stays in force")
+        elif self._problems and not problems:
+            self._about_desired("Normal", "DesiredValid", "the desired state is valid again")
+        self._problems = problems
+
+    def _about_desired(self, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        self.journal.record(Event(kind=Kind.DESIRED, name="desired", type=kind, reason=reason, message=message))
+
+    def _about_spark(self, kind: Literal["Normal", "Warning"], spark: str, reason: str, message: str) -> None:
+        self.journal.record(Event(kind=Kind.SPARK, name=spark, spark=spark, type=kind, reason=reason, message=message))
+
+    def _about(self, kind: Literal["Normal", "Warning"], workload: str, spark: str, reason: str, message: str) -> None:
+        self.journal.record(
+            Event(kind=Kind.WORKLOAD, name=workload, spark=spark, type=kind, reason=reason, message=message)
+        )
 
     def saw(self, spark: str, before: Sight, after: Sight) -> None:
         """A Spark answers, or does not, or has booted."""
         if after.unknown:
             if before.unknown != after.unknown:
-                self.journal.record("Warning", after.unknown, after.message, spark=spark)
-                self.journal.connectivity(spark, reachable=False, reason=after.unknown, message=after.message)
+                self._about_spark("Warning", spark, after.unknown, after.message)
+                self.journal.note_connectivity(spark, "unknown", after.unknown)
             return
         if before.unknown:
-            self.journal.record("Normal", "SparkReachable", f"{spark} answers", spark=spark)
-            self.journal.connectivity(spark, reachable=True, reason="SparkReachable", message="")
+            self._about_spark("Normal", spark, "SparkReachable", f"{spark} answers")
+            self.journal.note_connectivity(spark, "reachable")
         if before.scan and after.scan and before.scan.facts.boot_id != after.scan.facts.boot_id:
-            self.journal.record("Warning", "SparkRebooted", f"{spark} has booted since it was last seen", spark=spark)
+            self._about_spark("Warning", spark, "SparkRebooted", f"{spark} has booted since it was last seen")
 
     def begun(self, step: Step, revision: str) -> int:
         """A step is about to run; its command holds no secret."""
@@ -66,20 +99,18 @@ class History:
 
     def done(self, action: int, step: Step, report: Report) -> None:
         """What came of it."""
-        self.journal.end_action(action, outcome=str(report.result), status=report.status, output=report.output)
+        outcome = OUTCOMES[report.result]
+        self.journal.end_action(action, outcome=outcome, exit_status=report.status, stdout=report.output)
         if report.result is Result.DONE:
-            reason, message = PAST[step.verb], f"{step.verb}: {step.cause}"
-            self.journal.record("Normal", reason, message, spark=step.spark, workload=step.workload)
+            self._about("Normal", step.workload, step.spark, PAST[step.verb], step.cause)
         elif report.result is not Result.FAILED:
-            message = f"{step.verb}: {report.output}"
-            self.journal.record("Warning", "OutcomeUnknown" if report.result is Result.UNKNOWN else "NotSent", message, spark=step.spark, workload=step.workload)
+            reason = "OutcomeUnknown" if report.result is Result.UNKNOWN else "NotSent"
+            self._about("Warning", step.workload, step.spark, reason, f"{step.verb}: {report.output}")
 
     def failed(self, instance: Instance, failure: Failure) -> None:
         """An instance failed; told again when its log explains more."""
         waits = "waits for a change of its declaration" if failure.terminal else f"failure {failure.count}"
-        self.journal.record(
-            "Warning", failure.reason, f"{failure.message} ({waits})", spark=instance.spark, workload=instance.workload
-        )
+        self._about("Warning", instance.workload, instance.spark, failure.reason, f"{failure.message} ({waits})")
 
     def reasons(self, spark: str, held: Iterable[Held]) -> None:
         """What is left alone on a Spark now; only what is new is told."""
@@ -91,20 +122,30 @@ class History:
                 continue
             self._told[key] = entry.reason
             if entry.reason not in QUIET_REASONS and entry.until is None:
-                self.journal.record("Warning", entry.reason, entry.message, spark=spark, workload=entry.workload)
+                self._about("Warning", entry.workload, spark, entry.reason, entry.message)
 
     def approved(self, plan: Plan) -> None:
         """A person released what a guard held back."""
         if plan.withheld:
             count = sum(step.destructive for step in plan.withheld)
-            self.journal.record("Normal", "PlanApproved", f"plan {plan.digest} approved: {count} containers may go")
+            self._about_desired("Normal", "PlanApproved", f"plan {plan.digest} approved: {count} containers may go")
 
-    def override(self, kind: str, name: str, *, on: bool, actor: str) -> None:
+    def override(self, verb: Override, name: str, *, on: bool, by: str) -> None:
         """A person suspended, cordoned or drained something, or undid it."""
-        self.journal.set_override(kind, name, on=on)
-        place = {"workload": name} if kind == "suspended" else {"spark": name}
-        self.journal.record("Normal", kind.capitalize() if on else f"Un{kind}", f"{name}: {kind} {'set' if on else 'taken back'} by {actor}", **place)
+        if on:
+            self.journal.set_override(verb, name, by=by)
+        elif not self.journal.clear_override(verb, name):
+            return
+        reason, text = SAID[verb][0 if on else 1], f"by {by}"
+        if verb is Override.SUSPEND:
+            self._about("Normal", name, "", reason, text)
+        else:
+            self._about_spark("Normal", name, reason, text)
 
-    def overrides(self) -> Mapping[str, Iterable[str]]:
-        """Everything that is suspended, cordoned or drained by a verb: kind -> names."""
-        return self.journal.overrides()
+    def overrides(self) -> Overrides:
+        """Everything that is suspended, cordoned or drained by a verb."""
+        return Overrides(
+            suspended=frozenset(self.journal.overrides(Override.SUSPEND)),
+            cordoned=frozenset(self.journal.overrides(Override.CORDON)),
+            drained=frozenset(self.journal.overrides(Override.DRAIN)),
+        )

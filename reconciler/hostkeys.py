@@ -29,6 +29,7 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 FETCH_TIMEOUT: Final = 8.0  # seconds
 SSH_PORT: Final = 22
 FAST_KEX: Final = "^curve25519-sha256,curve25519-sha256@libssh.org"
+CERTIFIED: Final = "*-cert-v01@openssh.com"
 PREFERRED: Final = "ssh-ed25519"  # shown first by OpenSSH too; asyncssh alone would ask for RSA
 
 
@@ -119,9 +120,11 @@ class HostKeys:
         return [], authorities, revoked
 
     def algorithms(self, host: str, port: int) -> str:
-        """The host key algorithms to ask for: those of the known keys first, as OpenSSH does."""
-        keys = self._entries([pattern(host, port)])[0] or self._entries([host])[0]
-        names = [name.decode() for key in keys for name in key.sig_algorithms if name != b"ssh-rsa"]
+        """The host key algorithms to ask for: those of what is known of the host first, as OpenSSH does."""
+        keys, authorities, _ = self._entries([pattern(host, port)])
+        names = [CERTIFIED] if authorities else []
+        for key in keys or self._entries([host])[0]:
+            names += [name.decode() for name in key.sig_algorithms if name != b"ssh-rsa"]
         return "^" + ",".join(dict.fromkeys([*names, PREFERRED]))
 
     def trust(self, line: str) -> None:

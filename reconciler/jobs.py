@@ -44,9 +44,7 @@ class Job:
     @property
     def stops(self) -> Container | None:
         """The running container that this job takes down for good; what guards count."""
-        taken = (
-            self.kind in {Kind.PRUNE, Kind.RECREATE} and self.container is not None and self.container.running
-        )
+        taken = self.kind in {Kind.PRUNE, Kind.RECREATE} and self.container is not None and self.container.running
         return self.container if taken else None
 
 
@@ -74,24 +72,24 @@ def survey(view: SparkView) -> Iterator[Job | Held]:
             yield from _unclaimed(view, container)
     for instance in instances:
         if instance.workload in view.target.suspended:
-            yield held(
-                instance, "Suspended", f"{instance.workload} is suspended: nothing about it is changed"
-            )
-            continue
-        container = named.get(instance.name)
-        if container is None:
-            yield from _absent(view, instance)
-        elif container.labels.get(OWNER) != view.target.owner:
-            yield held(instance, "NameTaken", _name_taken(container))
-        elif container.spec_hash != instance.spec_hash:
-            yield from _drifted(view, instance, container)
+            yield held(instance, "Suspended", f"{instance.workload} is suspended: nothing about it is changed")
         else:
-            yield from _present(view, instance, container)
+            yield from _compare(view, instance, named.get(instance.name))
 
 
-def held(
-    instance: Instance, reason: str, message: str, *, until: float | None = None, terminal: bool = False
-) -> Held:
+def _compare(view: SparkView, instance: Instance, container: Container | None) -> Iterator[Job | Held]:
+    """One instance against the container that has its name."""
+    if container is None:
+        yield from _absent(view, instance)
+    elif container.labels.get(OWNER) != view.target.owner:
+        yield held(instance, "NameTaken", _name_taken(container))
+    elif container.spec_hash != instance.spec_hash:
+        yield from _drifted(view, instance, container)
+    else:
+        yield from _present(view, instance, container)
+
+
+def held(instance: Instance, reason: str, message: str, *, until: float | None = None, terminal: bool = False) -> Held:
     """A reason, at an instance's own address."""
     return Held(
         spark=instance.spark,
@@ -118,18 +116,18 @@ def _job(kind: Kind, instance: Instance, container: Container | None, cause: str
 
 def _unclaimed(view: SparkView, container: Container) -> Iterator[Job | Held]:
     """A container with our label that no instance of this Spark claims."""
-    address = {"spark": view.spark, "workload": container.workload, "rank": container.rank}
-    if container.workload in view.target.suspended:
-        yield Held(
-            **address,
-            reason="Suspended",
-            message=f"{container.workload} is suspended: {container.name} stays",
-        )  # type: ignore[arg-type]  # a dict of two types
+    workload, rank = container.workload, container.rank
+    if workload in view.target.suspended:
+        message = f"{workload} is suspended: {container.name} stays"
+        yield Held(spark=view.spark, workload=workload, rank=rank, reason="Suspended", message=message)
     elif container.state == "removing":
-        yield Held(**address, reason="Removing", message=f"Docker is removing {container.name}")  # type: ignore[arg-type]  # as above
+        message = f"Docker is removing {container.name}"
+        yield Held(spark=view.spark, workload=workload, rank=rank, reason="Removing", message=message)
     else:
         cause = _why_unclaimed(view, container)
-        yield Job(kind=Kind.PRUNE, container=container, cause=cause, **address)  # type: ignore[arg-type]  # as above
+        yield Job(
+            kind=Kind.PRUNE, spark=view.spark, workload=workload, rank=rank, cause=cause, container=container
+        )
 
 
 def _why_unclaimed(view: SparkView, container: Container) -> str:
@@ -193,9 +191,7 @@ def _present(view: SparkView, instance: Instance, container: Container) -> Itera
     elif container.state == "removing":
         yield held(instance, "Removing", f"Docker is removing {container.name}")
     else:
-        yield held(
-            instance, "Restarting", f"Docker is restarting it ({container.restart_count} times so far)"
-        )
+        yield held(instance, "Restarting", f"Docker is restarting it ({container.restart_count} times so far)")
 
 
 def _running(view: SparkView, instance: Instance, container: Container) -> Iterator[Job | Held]:
@@ -254,9 +250,7 @@ def _waiting(instance: Instance, failure: Failure, now: float) -> Held | None:
     return None
 
 
-def not_serving(
-    instance: Instance, container: Container, probe: ProbeResult | None, now: float
-) -> str | None:
+def not_serving(instance: Instance, container: Container, probe: ProbeResult | None, now: float) -> str | None:
     """Why a running container should be restarted: it stopped answering, or never began to. None if it should not."""
     if instance.probe.kind == "none" or probe is None or probe.container != container.id or probe.ready:
         return None
@@ -277,7 +271,9 @@ def _ended(container: Container) -> str:
 
 
 def _name_taken(container: Container) -> str:
-    return f"the name {container.name} is taken by a container that is not ours ({container.image}, {container.id[:12]})"
+    return (
+        f"the name {container.name} is taken by a container that is not ours ({container.image}, {container.id[:12]})"
+    )
 
 
 def drift(container: Container, instance: Instance) -> str:
@@ -295,6 +291,4 @@ def _change(field: str, old: Mapping[str, object], new: Mapping[str, object]) ->
     before, after = old.get(field), new.get(field)
     if isinstance(before, (list, dict)) or isinstance(after, (list, dict)):
         return field
-    return (
-        f"{field} {before if before is not None else '(none)'} -> {after if after is not None else '(none)'}"
-    )
+    return f"{field} {before if before is not None else '(none)'} -> {after if after is not None else '(none)'}"

@@ -12,7 +12,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from reconciler.act import Report, Result
 from reconciler.history import History
@@ -24,13 +23,12 @@ from reconciler.plan import approvals, plan
 from reconciler.target import Overrides, Target, build
 from reconciler.worker import Worker
 from state.desired import ANY, Spark
-from state.journal import Journal
+from state.journal import Journal, Override
 from state.store import DesiredStore
 
 log = logging.getLogger("sparkkeep.loop")
 
 HostFactory = Callable[[str, Spark], Host]
-EVERY_CONTAINER: Final = "*"
 
 
 class PlanMoved(Exception):
@@ -70,14 +68,20 @@ class Loop:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Loop:
-        self.store.subscribe(self.declared)
+        self._following = asyncio.create_task(self._follow(), name="follow the desired state")
         self.declared()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.store.unsubscribe(self.declared)
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
         await asyncio.gather(*(worker.close() for worker in self.workers.values()), *self._closing)
         self.workers.clear()
+
+    async def _follow(self) -> None:
+        with self.store.subscribe() as changes:
+            async for _ in changes:
+                self.declared()
 
     # What people declared.
 
@@ -95,7 +99,7 @@ class Loop:
         self._placements = Placements(
             on={name: spark for name, spark in self._placements.on.items() if name in names}, waiting={}
         )
-        self.history.declared(self.store.current)
+        self.history.declared(self.store.current, self.store.problems)
         self._tidy()
         self.wake_all()
 
@@ -139,7 +143,7 @@ class Loop:
                 current.loaded.desired,
                 current.loaded.resolved.values(),
                 revision=current.revision,
-                generations={name: self.store.generation_of(name) for name in current.loaded.resolved},
+                generations=self.store.generations_of(),
                 overrides=self.overrides(),
                 placements=self._placements,
             )
@@ -147,12 +151,7 @@ class Loop:
 
     def overrides(self) -> Overrides:
         """What people asked for by verbs, as the journal keeps it."""
-        found = self.history.overrides()
-        return Overrides(
-            suspended=frozenset(found.get("suspended", ())),
-            cordoned=frozenset(found.get("cordoned", ())),
-            drained=frozenset(found.get("drained", ())),
-        )
+        return self.history.overrides()
 
     def world(self) -> World:
         """Everything else that a plan depends on."""
@@ -205,7 +204,11 @@ class Loop:
         for spark, instances in target.instances.items():
             scan = self.workers[spark].sight.current if spark in self.workers else None
             up = {c.name for c in scan.containers if c.running} if scan else set()
-            new = (i.memory for i in instances if i.name not in up and (i.workload not in floating or i.workload in self._placements.on))
+            new = (
+                i.memory
+                for i in instances
+                if i.name not in up and (i.workload not in floating or i.workload in self._placements.on)
+            )
             promised[spark] = sum(new)
         return promised
 
@@ -235,9 +238,9 @@ class Loop:
         self._ledger.forget_workload(workload)
         self.wake_all()
 
-    def override(self, kind: str, name: str, *, on: bool, actor: str) -> None:
-        """Suspend a workload, cordon or drain a Spark, or undo it. `kind` is suspended, cordoned or drained."""
-        self.history.override(kind, name, on=on, actor=actor)
+    def override(self, verb: Override, name: str, *, on: bool, by: str) -> None:
+        """Suspend a workload, cordon or drain a Spark, or undo it."""
+        self.history.override(verb, name, on=on, by=by)
         self._target = None
         self.wake_all()
 

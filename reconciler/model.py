@@ -196,6 +196,7 @@ class Instance(Value):
     name: str
     spec: LaunchSpec
     spec_hash: str
+    ports: tuple[int, ...] = ()  # of the Spark, that it listens on
     memory: int = 0
     restart: str = "no"
     create_folders: tuple[str, ...] = ()

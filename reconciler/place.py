@@ -62,11 +62,7 @@ def place(
                 f"{', '.join(unseen)} not seen yet; {name} may be running there",
             )
             continue
-        found = [
-            s.name
-            for s in sparks.values()
-            if s.open and s.sight.current is not None and room[s.name] >= memory
-        ]
+        found = [s.name for s in sparks.values() if s.open and s.sight.current is not None and room[s.name] >= memory]
         if not found:
             waiting[name] = ("NoSparkFits", _why_nowhere(sparks.values(), room, memory))
             continue

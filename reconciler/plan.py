@@ -19,9 +19,7 @@ from reconciler.target import Target
 def plan(target: Target, world: World) -> Plan:
     """The plan for the whole fleet."""
     surveys = {spark: _survey(target, world, spark) for spark in target.sparks}
-    destroyed = [
-        job.stops.id for found in surveys.values() for job in found if isinstance(job, Job) and job.stops
-    ]
+    destroyed = [job.stops.id for found in surveys.values() for job in found if isinstance(job, Job) and job.stops]
     verdict = guards.judge(target, world, destroyed)
     steps: list[Step] = []
     withheld: list[Step] = []
@@ -54,9 +52,7 @@ def _survey(target: Target, world: World, spark: str) -> list[Job | Held]:
     if view is not None:
         return list(survey(view))
     sight = world.sights.get(spark, Sight())
-    return [
-        held(instance, sight.unknown, f"{spark}: {sight.message}") for instance in target.instances[spark]
-    ]
+    return [held(instance, sight.unknown, f"{spark}: {sight.message}") for instance in target.instances[spark]]
 
 
 def _withhold(job: Job, verdict: guards.Verdict | None, world: World) -> bool:

@@ -25,7 +25,9 @@ RETRY: Final = 1.0  # seconds between questions to a ready one that just failed 
 class Prober:
     """The probes of one Spark. `changed` is called when a result says something new."""
 
-    def __init__(self, host: Host, *, now: Callable[[], float], rng: random.Random, changed: Callable[[Key], None]) -> None:
+    def __init__(
+        self, host: Host, *, now: Callable[[], float], rng: random.Random, changed: Callable[[Key], None]
+    ) -> None:
         self._host = host
         self._now = now
         self._rng = rng
@@ -45,7 +47,9 @@ class Prober:
         for container, (instance, _) in wanted.items():
             task = self._tasks.get(container)
             if task is None or task.done():
-                self._tasks[container] = asyncio.create_task(self._probe(instance, container), name=f"probe {instance.name}")
+                self._tasks[container] = asyncio.create_task(
+                    self._probe(instance, container), name=f"probe {instance.name}"
+                )
         keys = {(i.workload, i.spark) for i, _ in wanted.values()}
         self._results = {key: result for key, result in self._results.items() if key in keys}
 
@@ -60,7 +64,11 @@ class Prober:
     async def _probe(self, instance: Instance, container: str) -> None:
         key = (instance.workload, instance.spark)
         known = self._results.get(key)
-        result = known if known is not None and known.container == container else ProbeResult(container=container, ready=False)
+        result = (
+            known
+            if known is not None and known.container == container
+            else ProbeResult(container=container, ready=False)
+        )
         pause = FIRST
         while True:
             await asyncio.sleep(pause if not result.ready else 0)
@@ -82,7 +90,9 @@ class Prober:
     def _judge(self, before: ProbeResult, *, ready: bool, message: str) -> ProbeResult:
         now = self._now()
         if ready:
-            return replace(before, ready=True, ready_at=before.ready_at or now, failing_since=0.0, failures=0, message=message)
+            return replace(
+                before, ready=True, ready_at=before.ready_at or now, failing_since=0.0, failures=0, message=message
+            )
         since = before.failing_since or now
         return replace(before, ready=False, failing_since=since, failures=before.failures + 1, message=message)
 

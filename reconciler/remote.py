@@ -7,11 +7,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from reconciler import events, probe
-from reconciler.engine import Engine
+from reconciler.engine import Engine, EngineDown, EngineError
+from reconciler.facts import ScanFailed
 from reconciler.hosts import Answer
 from reconciler.model import ProbeSpec, Scan
 from reconciler.scan import scan
-from reconciler.ssh import ForwardingRefused, Link, Outcome, PortClosed
+from reconciler.ssh import ChannelRefused, ForwardingRefused, Link, Outcome, PortClosed
 from reconciler.shell import join
 
 MAX_HEAD = 4096
@@ -51,7 +52,12 @@ class RemoteHost:
 
     async def watch(self, wake: Callable[[str], None]) -> None:
         """Follow the Engine's events until the stream ends, which raises."""
-        await events.watch(self._link, self._engine, since=None, wake=wake)
+        try:
+            await events.watch(self._link, self._engine, since=None, wake=wake)
+        except ChannelRefused:
+            return  # the next scan finds out that it has to be the docker command; then it is followed by that
+        except (EngineDown, EngineError) as error:
+            raise ScanFailed("EngineDown", f"the Docker Engine does not answer: {error}") from error
 
     async def ask(self, spec: ProbeSpec) -> Answer:
         """Ask over a forwarded connection, or with the Spark's own curl where forwarding is refused."""

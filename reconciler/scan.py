@@ -241,9 +241,7 @@ def _declared(text: str) -> set[int]:
 def images_from_list(items: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     """Every tag, digest reference and id in the answer to `GET /images/json`."""
     return _references(
-        name
-        for item in items
-        for name in (item["Id"], *(item.get("RepoTags") or ()), *(item.get("RepoDigests") or ()))
+        name for item in items for name in (item["Id"], *(item.get("RepoTags") or ()), *(item.get("RepoDigests") or ()))
     )
 
 

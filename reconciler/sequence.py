@@ -14,6 +14,7 @@ from reconciler import launch
 from reconciler.jobs import Job, Kind, SparkView, held
 from reconciler.model import Container, Held, Instance, Step, Verb
 from reconciler.place import gib
+from reconciler.shell import Argv
 
 COMMAND_TIMEOUT: Final = 60.0
 PULL_TIMEOUT: Final = 4 * 3600.0
@@ -93,9 +94,7 @@ class Sequence:
             )
             return
         argv = launch.stop(container.id[:12], instance.stop_timeout)
-        self.steps.append(
-            _step(job, Verb.STOP, argv, effect, instance.stop_timeout + COMMAND_TIMEOUT, container)
-        )
+        self.steps.append(_step(job, Verb.STOP, argv, effect, instance.stop_timeout + COMMAND_TIMEOUT, container))
         look = f"the memory of {instance.workload} must be seen to be back"
         self.steps.append(
             _step(
@@ -128,9 +127,7 @@ class Sequence:
             self._hold(job, *reason)
             return
         look = (
-            f"{self.model_planned} must be ready: models start one at a time"
-            if is_model and self.model_planned
-            else ""
+            f"{self.model_planned} must be ready: models start one at a time" if is_model and self.model_planned else ""
         )
         for other in forward:
             self._take_down(other, look_first=look)
@@ -144,22 +141,18 @@ class Sequence:
     def _emit_start(self, job: Job, look: str) -> None:
         instance = _instance(job)
         self.available -= instance.memory
-        self.taken.update(dict.fromkeys(instance.spec.host_ports, instance.workload))
+        self.taken.update(dict.fromkeys(instance.ports, instance.workload))
         if job.kind is Kind.START:
             container = _container(job)
             argv = launch.start(container.id[:12])
             self.steps.append(
-                _step(
-                    job, Verb.START, argv, f"{instance.workload} runs again", COMMAND_TIMEOUT, container, look
-                )
+                _step(job, Verb.START, argv, f"{instance.workload} runs again", COMMAND_TIMEOUT, container, look)
             )
             return
         if instance.create_folders:
             argv = launch.make_folders(instance.create_folders)
-            self.steps.append(
-                _step(job, Verb.MKDIR, argv, "folders for its mounts exist", COMMAND_TIMEOUT, None, look)
-            )
-        argv = launch.create(instance, owner=self.view.target.owner, revision=self.view.target.revision)
+            self.steps.append(_step(job, Verb.MKDIR, argv, "folders for its mounts exist", COMMAND_TIMEOUT, None, look))
+        argv = self.view.target.commands[instance.spark, instance.name]
         effect = f"{instance.workload} starts on {self.view.spark}" + (
             f", taking up to {gib(instance.memory)}" if instance.memory else ""
         )
@@ -168,7 +161,7 @@ class Sequence:
     def _ports(self, job: Job, forward: list[Job]) -> tuple[str, str] | None:
         """Which port stands in the way, if one does. Jobs that give one free are added to `forward`."""
         instance = _instance(job)
-        for port in instance.spec.host_ports:
+        for port in instance.ports:
             holder = self.holders.get(port)
             if port in self.taken:
                 return "PortTaken", f"port {port} of {self.view.spark} goes to {self.taken[port]}"
@@ -187,11 +180,11 @@ class Sequence:
         """Why it does not fit, if it doesn't. Jobs whose stop makes room are added to `forward`."""
         instance = _instance(job)
         need = instance.memory + self.reserve
+        if need <= self.available:
+            return None
         own = 0 if job.container in self.stopped else _memory_of(job)
         room = self.available + self.freed + own + sum(_memory_of(other) for other in forward)
-        others = [
-            j for j in self.pending.values() if j.kind is Kind.RECREATE and j is not job and j not in forward
-        ]
+        others = [j for j in self.pending.values() if j.kind is Kind.RECREATE and j is not job and j not in forward]
         for other in others:
             if need <= room:
                 break
@@ -215,9 +208,7 @@ class Sequence:
         return f"the memory of {names} must be seen to be back: {gib(instance.memory)} + {gib(self.reserve)} reserve"
 
     def _giver(self, holder: Container) -> Job | None:
-        return next(
-            (j for j in self.pending.values() if j.kind is Kind.RECREATE and j.container is holder), None
-        )
+        return next((j for j in self.pending.values() if j.kind is Kind.RECREATE and j.container is holder), None)
 
     def _listener(self, port: int) -> str:
         foreign = next((c for c in self.view.scan.containers if c.running and port in c.ports), None)
@@ -270,9 +261,7 @@ def _take_down_steps(job: Job, container: Container, patience: float, look: str)
             else f"{job.workload} is gone from {job.spark}"
         )
         argv = launch.stop(short, patience)
-        yield _step(
-            job, Verb.STOP, argv, effect, patience + COMMAND_TIMEOUT, container, look, destructive=True
-        )
+        yield _step(job, Verb.STOP, argv, effect, patience + COMMAND_TIMEOUT, container, look, destructive=True)
     yield _step(
         job,
         Verb.REMOVE,
@@ -311,7 +300,7 @@ def _gap(view: SparkView, job: Job) -> str:
 def _step(
     job: Job,
     verb: Verb,
-    argv: launch.Argv,
+    argv: Argv,
     consequence: str,
     timeout: float,
     container: Container | None = None,

@@ -217,7 +217,7 @@ class _Command(asyncssh.SSHClientSession[bytes]):
         self.ended.set_result(Outcome(self._status, self._text(None), self._text(1), self._signal))
 
     def kill(self) -> None:
-        """Ask the Spark to kill the command, and give its channel up."""
+        """Ask the Spark to kill the command, and give its channel up. (OpenSSH does not do it for root's commands.)"""
         if self.chan is not None:
             with suppress(OSError):
                 self.chan.kill()
@@ -517,9 +517,7 @@ class Link:
                 tunnel=tunnel,
                 client_factory=lambda: owner,
                 known_hosts=self._hostkeys.authorities,
-                server_host_key_algs=self._hostkeys.algorithms(
-                    resolved.host_key_alias or resolved.host, resolved.port
-                ),
+                server_host_key_algs=self._hostkeys.algorithms(resolved.host_key_alias or resolved.host, resolved.port),
                 x509_trusted_certs=None,
                 kex_algs=FAST_KEX,
                 compression_algs=None,
@@ -662,16 +660,12 @@ class Link:
 
 
 async def _open_command(conn: Connection, leave: Callable[[], None]) -> _Command:
-    _, session = await conn.create_session(
-        lambda: _Command(leave), REMOTE_SHELL, encoding=None, request_pty=False
-    )
+    _, session = await conn.create_session(lambda: _Command(leave), REMOTE_SHELL, encoding=None, request_pty=False)
     return session  # type: ignore[return-value]  # what the factory made
 
 
 async def _open_tail(conn: Connection, leave: Callable[[], None]) -> _Tail:
-    _, session = await conn.create_session(
-        lambda: _Tail(leave), REMOTE_SHELL, encoding=None, request_pty=False
-    )
+    _, session = await conn.create_session(lambda: _Tail(leave), REMOTE_SHELL, encoding=None, request_pty=False)
     return session  # type: ignore[return-value]  # what the factory made
 
 

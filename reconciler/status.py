@@ -26,6 +26,7 @@ from reconciler.verdict import (
     worst,
 )
 from state.conditions import Condition, merge
+from state.conditions import Status as Truth
 from state.load import Declaration
 
 Json = dict[str, Any]
@@ -36,7 +37,7 @@ class Status:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._conditions: dict[tuple[str, str], Condition] = {}
+        self._conditions: dict[str, tuple[Condition, ...]] = {}
 
     def build(self) -> Json:
         """The whole status; see docs/API.md for its shape."""
@@ -70,12 +71,14 @@ class Status:
         found = [(instance, verdicts.on(instance)) for instance in instances]
         sync, health, why = _summary(name, workload.run, found, verdicts, plan, target)
         generation = self._loop.store.generation_of(name)
-        stalled = [v for _, v in found if v.stalled] or [h for h in plan.held if h.workload == name and h.terminal]
-        conditions = [
-            self._condition(name, "Ready", _truth(health), why[2], why[3], generation),
-            self._condition(name, "Synced", _truth(sync), why[0], why[1], generation),
-            self._condition(name, "Stalled", "True" if stalled else "False", why[0] if stalled else "NotStalled", why[1] if stalled else "", generation),
-        ]
+        stalled = any(v.stalled for _, v in found) or any(h.workload == name and h.terminal for h in plan.held)
+        stall = (why[0], why[1]) if stalled else ("NotStalled", "")
+        new = (
+            _condition("Ready", _truth(health), (why[2], why[3]), generation),
+            _condition("Synced", _truth(sync), (why[0], why[1]), generation),
+            _condition("Stalled", "True" if stalled else "False", stall, generation),
+        )
+        conditions = self._conditions[name] = merge(self._conditions.get(name, ()), new, self._loop.now())
         return {
             "kind": declaration.kind,
             "run": workload.run,
@@ -88,14 +91,9 @@ class Status:
             "instances": [_instance(instance, verdict) for instance, verdict in found],
         }
 
-    def _condition(self, name: str, kind: str, status: str, reason: str, message: str, generation: int) -> Condition:
-        new = Condition(
-            type=kind, status=status, reason=reason, message=message,
-            observed_generation=generation, last_transition_time=0.0,
-        )  # fmt: skip
-        merged = merge(self._conditions.get((name, kind)), new, self._loop.now())
-        self._conditions[name, kind] = merged
-        return merged
+
+def _condition(kind: str, status: Truth, why: tuple[str, str], generation: int) -> Condition:
+    return Condition(type=kind, status=status, reason=why[0], message=why[1], observed_generation=generation)
 
 
 def _summary(
@@ -118,12 +116,17 @@ def _summary(
     here = {instance.spark for instance, _ in found}
     elsewhere = [step for step in going if step.spark not in here]
     if sync == SYNCED and elsewhere:
-        why = (f"{elsewhere[0].verb.capitalize()}Planned", elsewhere[0].cause, by_health.health_reason, by_health.health_message)
+        why = (
+            f"{elsewhere[0].verb.capitalize()}Planned",
+            elsewhere[0].cause,
+            by_health.health_reason,
+            by_health.health_message,
+        )
         return OUT_OF_SYNC, health, why
     return sync, health, (by_sync.sync_reason, by_sync.sync_message, by_health.health_reason, by_health.health_message)
 
 
-def _truth(word: str) -> str:
+def _truth(word: str) -> Truth:
     if word in {SYNCED, HEALTHY}:
         return "True"
     return "Unknown" if word == UNKNOWN else "False"

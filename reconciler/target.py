@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from reconciler.launch import NotLaunchable, container_name, launch_spec, probe_spec
+from reconciler.launch import NotLaunchable, container_name, create, launch_spec, probe_spec
 from reconciler.model import Held, Instance
 from reconciler.place import Placements
+from reconciler.shell import Argv
 from state.desired import ANY, Desired, Workload
 from state.load import Declaration
 from state.recipes import Recipe
@@ -35,6 +36,7 @@ class Target:
     sparks: tuple[str, ...]
     reserves: Mapping[str, int]
     instances: Mapping[str, tuple[Instance, ...]]
+    commands: Mapping[tuple[str, str], Argv]  # Spark, container name -> the command that creates it
     refused: tuple[Held, ...]
     declared: Mapping[str, str]  # workload -> where it should be, in words
     suspended: frozenset[str]
@@ -55,6 +57,7 @@ def build(
     placements: Placements,
 ) -> Target:
     """Bind every declaration to its Sparks; what can't be bound is refused with a reason."""
+    owner = desired.settings.owner
     drained = overrides.drained | {name for name, spark in desired.sparks.items() if spark.drain}
     cordoned = overrides.cordoned | drained | {name for name, spark in desired.sparks.items() if spark.cordon}
     instances: dict[str, list[Instance]] = {name: [] for name in desired.sparks}
@@ -85,18 +88,19 @@ def build(
         for instance in bound:
             if instance.spark in drained:
                 refused.append(
-                    _refusal(
-                        instance.workload, instance.spark, "Drained", f"{instance.spark} is being drained"
-                    )
+                    _refusal(instance.workload, instance.spark, "Drained", f"{instance.spark} is being drained")
                 )
             else:
                 instances[instance.spark].append(instance)
     return Target(
         revision=revision,
-        owner=desired.settings.owner,
+        owner=owner,
         sparks=tuple(sorted(desired.sparks)),
         reserves={name: spark.reserve for name, spark in desired.sparks.items()},
         instances={name: tuple(sorted(found, key=lambda i: i.name)) for name, found in instances.items()},
+        commands={
+            (i.spark, i.name): create(i, owner=owner, revision=revision) for found in instances.values() for i in found
+        },
         refused=tuple(refused),
         declared=declared,
         suspended=frozenset(suspended),
@@ -141,6 +145,7 @@ def _bind(declaration: Declaration, spots: list[tuple[str, int | None]], generat
             name=container_name(declaration.name, rank),
             spec=spec,
             spec_hash=digest,
+            ports=spec.host_ports,
             memory=recipe.memory or 0,
             restart=recipe.restart,
             create_folders=_folders(recipe),
@@ -157,12 +162,8 @@ def _bind(declaration: Declaration, spots: list[tuple[str, int | None]], generat
 
 
 def _folders(recipe: Recipe) -> tuple[str, ...]:
-    return tuple(
-        mount.source for mount in recipe.mounts if mount.create and mount.source.startswith(("/", "$HOME"))
-    )
+    return tuple(mount.source for mount in recipe.mounts if mount.create and mount.source.startswith(("/", "$HOME")))
 
 
 def _refusal(workload: str, spark: str, reason: str, message: str) -> Held:
-    return Held(
-        spark=spark, workload=workload, reason=reason, message=message, terminal=reason == "NotLaunchable"
-    )
+    return Held(spark=spark, workload=workload, reason=reason, message=message, terminal=reason == "NotLaunchable")

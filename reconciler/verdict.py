@@ -77,7 +77,9 @@ class Verdicts:
             self._named[instance.spark] = _by_name(sight.scan, self._target.owner)
         return self._named[instance.spark].get(instance.name)
 
-    def _sync(self, key: Key, instance: Instance, container: Container | None, held: Held | None) -> tuple[str, str, str]:
+    def _sync(
+        self, key: Key, instance: Instance, container: Container | None, held: Held | None
+    ) -> tuple[str, str, str]:
         if instance.workload in self._target.suspended:
             same = container is not None and container.spec_hash == instance.spec_hash
             return (SYNCED if same else OUT_OF_SYNC), "Suspended", "suspended: nothing about it is changed"
@@ -88,7 +90,9 @@ class Verdicts:
             return OUT_OF_SYNC, f"{step.verb.capitalize()}Planned", step.cause
         return SYNCED, "AsDeclared", "as declared" if held is None else held.message
 
-    def _health(self, key: Key, instance: Instance, container: Container | None, held: Held | None) -> tuple[str, str, str]:
+    def _health(
+        self, key: Key, instance: Instance, container: Container | None, held: Held | None
+    ) -> tuple[str, str, str]:
         failure = self._world.failures.get(key)
         if instance.workload in self._target.suspended:
             return SUSPENDED, "Suspended", "suspended by a person or its declaration"

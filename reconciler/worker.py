@@ -86,7 +86,7 @@ class Worker:
     def start(self) -> None:
         """Begin to attend and to work."""
         for work in (self._attend(), self._work()):
-            self._spawn(work)
+            self._spawn(work, self.name)
 
     async def close(self) -> None:
         """End all tasks and let go of the Spark. A command under way is left to the Spark; the next scan tells."""
@@ -103,8 +103,8 @@ class Worker:
         before, self.sight = self.sight, Sight(scan=self.sight.scan, unknown=reason, message=message, since=self._now())
         self._home.saw(self.name, before, self.sight)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work, name=f"{self.name} {work.__name__}")
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -113,7 +113,6 @@ class Worker:
         while True:
             try:
                 await self.host.connect()
-                self._reconnect.reset()
                 self._up.set()
                 self.due.now()
                 await self.host.watch(self._event)
@@ -176,6 +175,7 @@ class Worker:
         scan = await self.host.scan(full=full, before=before.scan)
         if full:
             self._full_at = loop_time
+        self._reconnect.reset()
         self.sight = Sight(scan=scan, unknown="", message="", since=before.since if not before.unknown else self._now())
         self._take_stock(before.scan, scan)
         self._home.saw(self.name, before, self.sight)
@@ -197,7 +197,7 @@ class Worker:
                 failure = self._ledger.ended(instance, container, self._now())
                 if failure is not None:
                     self._home.failed(instance, failure)
-                    self._spawn(self._read_log(instance, container, failure))
+                    self._spawn(self._read_log(instance, container, failure), f"{self.name} log of {container.name}")
         self.prober.follow(running)
 
     def _settle(self, instance: Instance, container: Container) -> None:

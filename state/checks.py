@@ -85,7 +85,7 @@ def _unknown_recipes(root: Node, known: Sequence[str]) -> Iterator[Problem]:
 def _unknown_sparks(root: Node, known: Sequence[str]) -> Iterator[Problem]:
     for section, name, node in _workloads(root):
         for below, spark in (*_names(node, "on"), *_names(node, "across")):
-            if spark in known or not re.match(NAME, spark) or (spark == ANY and below[0] == "on"):
+            if spark in known or not re.fullmatch(NAME, spark) or (spark == ANY and below[0] == "on"):
                 continue
             place, path = root.find([section, name, *below])
             few = known if len(known) <= MANY else close(spark, known) or known[:FEW]

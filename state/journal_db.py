@@ -8,6 +8,7 @@ begun; where no file can be had, memory takes its place. `:memory:` runs without
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sqlite3
@@ -22,6 +23,7 @@ from state.journal_schema import SCHEMA, VERSION
 log = logging.getLogger(__name__)
 
 MAX_PENDING: Final = 10_000
+MAX_BATCH: Final = 200
 KEEP_ASIDE: Final = 3
 MEMORY: Final = ":memory:"
 BROKEN: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY_DBMOVED}
@@ -41,6 +43,7 @@ class Database:
         self.fresh_start = 0  # the time, if a file had to be replaced
         self._now = now
         self._pending = 0
+        self._batch = 0
         self._lock = threading.Lock()
         inline = self.path == MEMORY
         self._thread = None if inline else ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
@@ -75,7 +78,9 @@ class Database:
 
     def read_now(self, job: Job[T], default: T) -> T:
         """The same, waiting for it; for start-up."""
-        return self._read(job, default) if self._thread is None else self._thread.submit(self._read, job, default).result()
+        return (
+            self._read(job, default) if self._thread is None else self._thread.submit(self._read, job, default).result()
+        )
 
     def close(self) -> None:
         """Finish what is pending and close the file."""
@@ -86,21 +91,39 @@ class Database:
             self._connection.close()
 
     def _write(self, job: Job[object]) -> None:
+        """One job, in one transaction with those that wait behind it: a commit costs a trip to the disk."""
+        db = self._connection
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            job(self._connection)
-            self._connection.execute("COMMIT")
+            if not db.in_transaction:
+                self._batch = 0
+                db.execute("BEGIN IMMEDIATE")
+            self._batch += 1
+            db.execute("SAVEPOINT job")
+            job(db)
+            db.execute("RELEASE job")
+            if self._pending <= 1 or self._batch >= MAX_BATCH:
+                db.execute("COMMIT")
         except sqlite3.Error as error:
-            self.lost_writes += 1
             self._failed("write", error)
-            try:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-            except sqlite3.Error as again:
-                self._failed("roll back", again)
+            self._undo()
         finally:
             with self._lock:
                 self._pending -= 1
+
+    def _undo(self) -> None:
+        """Take back the job that failed; or the whole batch, where SQLite or the disk gives no choice."""
+        db = self._connection
+        try:
+            db.execute("ROLLBACK TO job")  # fails if the transaction is gone, or its commit was what failed
+            db.execute("RELEASE job")
+            self._batch -= 1
+            self.lost_writes += 1
+            if self._pending <= 1:
+                db.execute("COMMIT")
+        except sqlite3.Error:
+            self.lost_writes += max(1, self._batch)
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
 
     def _read(self, job: Job[T], default: T) -> T:
         try:
@@ -168,12 +191,12 @@ def _prepared(path: str) -> sqlite3.Connection:
 
 def _move_aside(path: Path, at: int) -> Path | None:
     """Keep the unusable file, but no more than a few of them."""
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
     if not path.exists():
         return None
     aside = path.with_name(f"{path.name}.corrupt-{at}")
     path.rename(aside)
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
     kept = sorted(path.parent.glob(f"{path.name}.corrupt-*"))
     for old in kept[:-KEEP_ASIDE]:
         if old.is_file():

@@ -96,7 +96,7 @@ def _checked(root: Node, problems: list[Problem]) -> Desired:
 def _recipes(shelf: Node, problems: list[Problem]) -> dict[str, Recipe]:
     known = {}
     for name, node in as_map(shelf).items():
-        if not re.match(NAME, name):
+        if not re.fullmatch(NAME, name):
             message = f"as a name, {shown(name)} does not fit"
             problems.append(Problem.at(shelf.keys[name], dotted(["recipes", name]), message, [WORDS[NAME]]))
         recipe, found = validate(Recipe, node, prefix=("recipes", name))

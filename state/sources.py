@@ -36,6 +36,16 @@ class RecipeFile:
     required: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Good:
+    """A desired state that was in force: what it was read from, its revision, and its files."""
+
+    origin: str
+    revision: str
+    desired: tuple[Source, ...]
+    recipes: tuple[Source, ...]
+
+
 def recipe_files(environ: Mapping[str, str]) -> tuple[RecipeFile, ...]:
     """The recipes that ship with sparkkeep (or MODELS_YAML in their place), then the operator's own over them."""
     own = environ.get("MODELS_YAML")

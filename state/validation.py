@@ -78,7 +78,8 @@ def _sentence(error: ErrorDetails, *, hide: bool) -> tuple[str, tuple[str, ...]]
         return str(context.get("error", error["msg"])), ()
     said = error["msg"].replace("Input should", "should")
     unforeseen = f"{value}: {said[:1].lower()}{said[1:]}"
-    return _SENTENCES.get(kind, lambda _, __: unforeseen)(value, context), ()
+    sentence = _SENTENCES.get(kind)
+    return (sentence(value, context) if sentence else unforeseen), ()
 
 
 def _count(word: str, key: str) -> Callable[[str, dict[str, Any]], str]:

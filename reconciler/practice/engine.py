@@ -15,6 +15,7 @@ from reconciler.practice.containers import STOP_TIMEOUT, Container, Policy, Publ
 from reconciler.practice.engine_checks import check_name, check_spec, conflict
 from reconciler.practice.errors import DaemonError, no_such_container
 from reconciler.practice.events import Events
+from reconciler.practice.files import Files
 from reconciler.practice.images import Images
 from reconciler.practice.machine import Machine
 from reconciler.practice.programs import Outcome, Process, Serve
@@ -37,6 +38,7 @@ class Engine:
         machine: Machine,
         ids: Ids,
         *,
+        files: Files | None = None,
         serve: Serve | None = None,
         version: str = VERSION,
         pull_seconds: float = 1.0,
@@ -46,7 +48,7 @@ class Engine:
         self.events = Events(machine.clock)
         self.images = Images(machine, self.events, pull_seconds=pull_seconds)
         self.containers: dict[str, Container] = {}
-        self.folders: set[str] | None = None  # what bind mounts find; None: everything
+        self.files = files or Files()
         self._ids = ids
         self._serve = serve
 
@@ -72,7 +74,7 @@ class Engine:
 
     def create(self, spec: Spec) -> Container:
         """A container that does not run yet. Raises DaemonError."""
-        check_spec(spec, self.folders)
+        check_spec(spec, self.files)
         image = self.images.find(spec.image)
         if image is None:
             raise DaemonError(404, f"No such image: {spec.image if ':' in spec.image else spec.image + ':latest'}")
@@ -85,6 +87,9 @@ class Engine:
         self._check_free(name)
         container = Container(id=identity, name=name, spec=spec, image_id=image.id, created=self.machine.clock.nanos())
         self.containers[identity] = container
+        for mount in spec.mounts:
+            if mount.kind == "bind" and not self.files.exists(mount.source):
+                self.files.make_folder(mount.source)  # `-v` makes what it does not find, as root
         self._tell(container, "create")
         return container
 
@@ -224,6 +229,10 @@ class Engine:
         if program in self.machine.switches.missing_programs:
             self.machine.switches.count("program_missing")
             self._not_started(container, 127, _not_found(program))
+        for device in container.spec.devices:
+            if not self.files.exists(device.partition(":")[0]):
+                text = f'error gathering device information while adding custom device "{device}"'
+                self._not_started(container, 127, f"{text}: no such file or directory")
         container.ports = []
         if container.spec.network != "host":
             for port in container.spec.publish:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Set as AbstractSet
 from typing import Final
 
 from reconciler.practice.containers import NAME, Spec
 from reconciler.practice.errors import DaemonError
+from reconciler.practice.files import Files
 
 LEAST_MEMORY: Final = 6 * 1024 * 1024
 CAPABILITIES: Final = frozenset(
@@ -34,7 +34,7 @@ def check_name(name: str, *, shown: str = "") -> None:
         raise DaemonError(400, f"Invalid container name ({shown or name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 
 
-def check_spec(spec: Spec, folders: AbstractSet[str] | None) -> None:
+def check_spec(spec: Spec, files: Files) -> None:
     """Raises DaemonError for what can't be created. `-v` makes the folder it names; `--mount` needs it there."""
     spec.policy.check()
     if spec.memory and spec.memory < LEAST_MEMORY:
@@ -58,7 +58,7 @@ def check_spec(spec: Spec, folders: AbstractSet[str] | None) -> None:
             problem = f"invalid mount path: '{mount.target}' mount path must be absolute"
         elif mount.kind == "bind" and not mount.source.startswith("/"):
             problem = f"invalid mount path: '{mount.source}' mount path must be absolute"
-        elif mount.kind == "bind" and not mount.by_volume_flag and folders is not None and mount.source not in folders:
+        elif mount.kind == "bind" and not mount.by_volume_flag and not files.exists(mount.source):
             problem = f"bind source path does not exist: {mount.source}"
         if problem and mount.by_volume_flag:
             text = f"{mount.source}:{mount.target}" + (f":{mount.mode}" if mount.mode else "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.launch import container_name
 from reconciler.model import (
     GENERATION,
     MEMORY,
@@ -115,5 +114,3 @@ def named(target: Target, workload: str) -> Instance:
 def service(name: str = "echo", *, on: str = "s1", port: int = 8000, extra: str = "", recipe: str = "") -> str:
     return f"  {name}: {{recipe: {{image: 'keep/echo:1', port: {port}{recipe}}}, on: {on}{extra}}}\n"
 
-
-__all__ = ["container_name"]
