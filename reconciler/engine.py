@@ -18,7 +18,6 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import asyncssh
 import h11
 
 from reconciler.shell import home_path, quote
@@ -55,7 +54,10 @@ class _Exchange:
         if self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
         request = h11.Request(method="GET", target=target, headers=HEADERS)
-        self._writer.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
+        try:
+            self._writer.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
+        except (OSError, h11.LocalProtocolError) as error:
+            raise EngineDown("the Engine closed its socket") from error
         while True:
             event = await self._next()
             if isinstance(event, h11.Response):
@@ -85,8 +87,6 @@ class _Exchange:
                 self._http.receive_data(await self._reader.read(CHUNK))
         except h11.RemoteProtocolError as error:
             raise EngineDown(f"the Engine's socket closed or did not speak HTTP: {error}") from error
-        except (asyncssh.Error, OSError) as error:
-            raise LinkDown("ConnectionLost", f"the connection was lost while the Engine answered: {error}") from error
         if isinstance(event, h11.ConnectionClosed):
             raise EngineDown("the Engine closed its socket")
         return event  # type: ignore[return-value]  # NEED_DATA has been dealt with

@@ -145,7 +145,7 @@ def _quote(text: str) -> str:
 
 
 def backoff(count: int, rng: random.Random) -> float:
-    """Seconds to wait after the `count`-th failure in a row: none after the first, then 10 s doubling to 300 s, +-10 %."""
+    """Seconds to wait after the `count`-th failure in a row: none at first, then 10 s doubling to 300 s, +-10 %."""
     if count <= 1:
         return 0.0
     base = min(FIRST_BACKOFF * 2.0 ** min(count - 2, 10), LAST_BACKOFF)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 
 
 def familiar(reference: str) -> str:
@@ -18,6 +18,6 @@ def familiar(reference: str) -> str:
     return name if ":" in last else f"{name}:latest"
 
 
-def has_image(images: Set[str], reference: str) -> bool:
+def has_image(images: AbstractSet[str], reference: str) -> bool:
     """Whether an engine that lists `images` (tags, digests, ids) can run `reference` without fetching it."""
     return reference in images or familiar(reference) in images

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.model import OWNER, SPEC, Container, Failure, Held, Instance, ProbeResult, Scan, World
 from reconciler.images import has_image
+from reconciler.model import OWNER, SPEC, Container, Failure, Held, Instance, ProbeResult, Scan, World
 from reconciler.target import Target
 
 
@@ -59,6 +59,7 @@ class SparkView:
 
     @property
     def owned(self) -> tuple[Container, ...]:
+        """The containers that carry our owner label."""
         return tuple(c for c in self.scan.containers if c.labels.get(OWNER) == self.target.owner)
 
 
@@ -67,9 +68,9 @@ def survey(view: SparkView) -> Iterator[Job | Held]:
     named = {container.name: container for container in view.scan.containers}
     instances = view.target.instances[view.spark]
     claimed = {instance.name for instance in instances}
-    for container in view.owned:
-        if container.name not in claimed:
-            yield from _unclaimed(view, container)
+    unclaimed = [container for container in view.owned if container.name not in claimed]
+    for container in sorted(unclaimed, key=lambda c: c.name):
+        yield from _unclaimed(view, container)
     for instance in instances:
         if instance.workload in view.target.suspended:
             yield held(instance, "Suspended", f"{instance.workload} is suspended: nothing about it is changed")
@@ -125,9 +126,7 @@ def _unclaimed(view: SparkView, container: Container) -> Iterator[Job | Held]:
         yield Held(spark=view.spark, workload=workload, rank=rank, reason="Removing", message=message)
     else:
         cause = _why_unclaimed(view, container)
-        yield Job(
-            kind=Kind.PRUNE, spark=view.spark, workload=workload, rank=rank, cause=cause, container=container
-        )
+        yield Job(kind=Kind.PRUNE, spark=view.spark, workload=workload, rank=rank, cause=cause, container=container)
 
 
 def _why_unclaimed(view: SparkView, container: Container) -> str:
@@ -174,7 +173,7 @@ def _drifted(view: SparkView, instance: Instance, container: Container) -> Itera
 
 
 def _present(view: SparkView, instance: Instance, container: Container) -> Iterator[Job | Held]:
-    """A container of the right spec: is it in the right state?"""
+    """A container of the right spec, in whatever state."""
     if container.state == "running":
         yield from _running(view, instance, container)
     elif container.state in {"exited", "created"}:

@@ -27,6 +27,7 @@ class Ledger:
 
     @property
     def failures(self) -> Mapping[Key, Failure]:
+        """What failed and is not forgotten yet."""
         return self._failures
 
     def fail(self, key: Key, spec_hash: str, why: Explanation, now: float) -> Failure:
@@ -92,6 +93,7 @@ class Ledger:
             self.forget(key)
 
     def forget(self, key: Key) -> None:
+        """The failures of one instance no longer count."""
         self._failures.pop(key, None)
 
     def forget_workload(self, workload: str) -> None:

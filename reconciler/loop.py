@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
+from typing import Self
 
 from reconciler.act import Report, Result
 from reconciler.history import History
@@ -67,7 +68,7 @@ class Loop:
         self._restarts: dict[str, float] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Loop:
+    async def __aenter__(self) -> Self:
         self._following = asyncio.create_task(self._follow(), name="follow the desired state")
         self.declared()
         return self

@@ -53,15 +53,18 @@ class Container(Value):
 
     @property
     def workload(self) -> str:
+        """The workload that it was created for; empty if it is not ours."""
         return self.labels.get(WORKLOAD, "")
 
     @property
     def rank(self) -> int:
+        """Its rank in a group; 0 outside groups."""
         text = self.labels.get(RANK, "0")
         return int(text) if text.isdigit() else 0
 
     @property
     def spec_hash(self) -> str:
+        """The hash of the spec that it was created from."""
         return self.labels.get(SPEC_HASH, "")
 
     @property
@@ -127,6 +130,7 @@ class Sight(Value):
 
     @property
     def current(self) -> Scan | None:
+        """The last scan, if the Spark still answers."""
         return None if self.unknown else self.scan
 
 
@@ -246,6 +250,7 @@ class Step(Value):
 
     @property
     def command(self) -> str:
+        """The command line, quoted."""
         return join(self.argv)
 
 
@@ -279,6 +284,7 @@ class Plan(Value):
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     def for_spark(self, spark: str) -> tuple[Step, ...]:
+        """The steps on one Spark, in order."""
         return tuple(step for step in self.steps if step.spark == spark)
 
 

@@ -29,7 +29,7 @@ def answer(probe: ProbeSpec, head: bytes) -> Answer:
     line = head.split(b"\r\n", 1)[0].decode("latin-1", "replace")
     parts = line.split(" ", 2)
     asked = f"GET {probe.path} on port {probe.port}"
-    if len(parts) < 2 or not parts[0].startswith("HTTP/") or not parts[1].isdigit():
+    if len(parts) == 1 or not parts[0].startswith("HTTP/") or not parts[1].isdigit():
         return Answer(ready=False, message=f"{asked}: the answer is not HTTP")
     status = int(parts[1])
     return Answer(ready=200 <= status < 400, message=f"{asked} answers {status}")  # noqa: PLR2004  # the range of success and redirects

@@ -37,6 +37,7 @@ class Prober:
 
     @property
     def results(self) -> Mapping[Key, ProbeResult]:
+        """The last word on each instance that is probed."""
         return self._results
 
     def follow(self, running: Iterable[tuple[Instance, Container]]) -> None:

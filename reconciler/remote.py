@@ -12,8 +12,8 @@ from reconciler.facts import ScanFailed
 from reconciler.hosts import Answer
 from reconciler.model import ProbeSpec, Scan
 from reconciler.scan import scan
-from reconciler.ssh import ChannelRefused, ForwardingRefused, Link, Outcome, PortClosed
 from reconciler.shell import join
+from reconciler.ssh import ChannelRefused, ForwardingRefused, Link, Outcome, PortClosed
 
 MAX_HEAD = 4096
 

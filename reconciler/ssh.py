@@ -11,7 +11,9 @@ at once; one of them is kept for stop commands, and another is closed to log tai
 neither scans nor repair.
 
 A channel whose opening was given up (its caller timed out or left) may still be opened by the Spark's late answer.
-Such a channel is closed as soon as it opens, and holds its seat until then.
+Such a channel is closed as soon as it opens, and holds its seat until then. A command that was given up is killed
+where OpenSSH does that (not for root), and its session ends when the command does. If such orphans have used up the
+server's sessions, the connection is dropped, and the next one begins with none.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -184,6 +187,7 @@ class _Command(asyncssh.SSHClientSession[bytes]):
         self._size = 0
         self._status: int | None = None
         self._signal = ""
+        self.gone = False
         self.chan: asyncssh.SSHClientChannel[bytes] | None = None
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
@@ -195,8 +199,8 @@ class _Command(asyncssh.SSHClientSession[bytes]):
         self._size += len(data)
         if self._size > MAX_OUTPUT and not self.ended.done():
             what = f"the command printed more than {MAX_OUTPUT // 2**20} MiB, so it was stopped"
-            self.ended.set_exception(OutputTooLong("OutputTooLong", what))
-            self.kill()
+            self._fail(OutputTooLong("OutputTooLong", what))
+            self.abort()
 
     def exit_status_received(self, status: int) -> None:
         self._status = status
@@ -207,40 +211,40 @@ class _Command(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
+        self.gone = True
         if self.ended.done():
             return
         if exc is not None or (self._status is None and not self._signal):
             what = "the connection broke while a command ran; whether it was done is not known"
-            self.ended.set_exception(ConnectionBroken("ConnectionLost", what))
-            self.ended.exception()  # its caller may have left
+            self._fail(ConnectionBroken("ConnectionLost", what))
             return
         self.ended.set_result(Outcome(self._status, self._text(None), self._text(1), self._signal))
 
-    def kill(self) -> None:
-        """Ask the Spark to kill the command, and give its channel up. (OpenSSH does not do it for root's commands.)"""
-        if self.chan is not None:
-            with suppress(OSError):
-                self.chan.kill()
-        self.abort()
-
     def abort(self) -> None:
-        if self.chan is not None:
-            self.chan.abort()
+        _kill(self.chan)
+        self._leave()
+
+    def _fail(self, error: LinkDown) -> None:
+        self.ended.set_exception(error)
+        self.ended.exception()  # its caller may have left
 
     def _text(self, datatype: int | None) -> str:
         return b"".join(self._parts.get(datatype, ())).decode(errors="replace")
 
 
 class _Piped:
-    """Gives a stream's seat back when the channel is closed, from whichever side."""
+    """Gives a stream's seat back when the channel is closed; its reader raises ConnectionBroken if it broke."""
 
     def __init__(self, leave: Callable[[], None]) -> None:
         super().__init__()
         self._leave = leave
+        self.gone = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
-        super().connection_lost(exc)  # type: ignore[misc]  # the stream session it is mixed into
+        self.gone = True
+        lost = None if exc is None else ConnectionBroken("ConnectionLost", f"the connection to the Spark broke: {exc}")
+        super().connection_lost(lost)  # type: ignore[misc]  # the stream session it is mixed into
 
     @property
     def chan(self) -> Any:
@@ -252,6 +256,18 @@ class _Piped:
 
 class _Tail(_Piped, SSHClientStreamSession[bytes]):
     """A command whose output is read as it comes."""
+
+    def abort(self) -> None:
+        _kill(self.chan)
+        self._leave()
+
+
+def _kill(chan: asyncssh.SSHClientChannel[bytes] | None) -> None:
+    """Ask the Spark to kill the channel's command, and give the channel up."""
+    if chan is not None:
+        with suppress(OSError):
+            chan.kill()
+        chan.abort()
 
 
 class _Tcp(_Piped, SSHTCPStreamSession[bytes]):
@@ -336,6 +352,8 @@ class Link:
         self._hops: list[Connection] = []
         self._opening: asyncio.Task[Connection] | None = None
         self._late: set[asyncio.Future[Any]] = set()
+        self._orphans: list[_Command | _Tail] = []
+        self._lose: Callable[[Exception | None], None] = lambda _: None
         self._room = _Room()
         self._closed = False
 
@@ -348,7 +366,7 @@ class Link:
         """Open the connection now, if it is not open. Raises LinkDown."""
         await self._connection()
 
-    async def run(self, script: str, *, timeout: float, reserved: bool = False) -> Outcome:  # noqa: ASYNC109
+    async def run(self, script: str, *, timeout: float, reserved: bool = False) -> Outcome:
         """Run a script on the Spark. Raises LinkDown; its `maybe_done` says whether the script may have run."""
         deadline = asyncio.get_running_loop().time() + timeout
         seats = SEATS if reserved else RUN_SEATS
@@ -361,11 +379,10 @@ class Link:
             what = f"a command on {self.name} did not end within {timeout:g} s; whether it was done is not known"
             raise CommandTimeout("CommandTimeout", what) from late
         finally:
-            if not command.ended.done():
-                command.ended.cancel()
-                command.kill()
+            command.ended.cancel()
+            self._give_up(command)
 
-    async def stream(self, script: str, *, timeout: float = 10.0) -> AsyncGenerator[str, None]:  # noqa: ASYNC109
+    async def stream(self, script: str, *, timeout: float = 10.0) -> AsyncGenerator[str, None]:
         """The lines that a script prints (both of its streams), as they come. `timeout` is for the opening.
 
         Close the iterator (`contextlib.aclosing`) to end the script early.
@@ -377,12 +394,10 @@ class Link:
             reader: asyncssh.SSHReader[bytes] = asyncssh.SSHReader(tail, tail.chan)
             while line := await reader.readline():
                 yield line.decode(errors="replace").rstrip("\r\n")
-        except (asyncssh.Error, OSError) as error:
-            raise ConnectionBroken("ConnectionLost", f"the connection to {self.name} broke: {error}") from error
         finally:
-            tail.abort()
+            self._give_up(tail)
 
-    async def open_socket(self, path: str, *, timeout: float = 8.0) -> Stream:  # noqa: ASYNC109
+    async def open_socket(self, path: str, *, timeout: float = 8.0) -> Stream:
         """A stream to a Unix socket of the Spark. Raises ChannelRefused, LinkDown."""
 
         async def opener(conn: Connection, leave: Callable[[], None]) -> _Unix:
@@ -391,7 +406,7 @@ class Link:
 
         return await self._forward(opener, f"the socket {path}", timeout)
 
-    async def open_tcp(self, port: int, *, timeout: float = 8.0) -> Stream:  # noqa: ASYNC109
+    async def open_tcp(self, port: int, *, timeout: float = 8.0) -> Stream:
         """A stream to a port of the Spark's own 127.0.0.1. Raises ChannelRefused, LinkDown."""
 
         async def opener(conn: Connection, leave: Callable[[], None]) -> _Tcp:
@@ -460,7 +475,7 @@ class Link:
         born = time.monotonic()
         self._conn, self._hops = conn, hops
         self.connects += 1
-        owner.lost = lambda exc: self._lost(conn, hops, born, exc)
+        self._lose = owner.lost = partial(self._lost, conn, hops, born)
         return conn
 
     def _lost(self, conn: Connection, hops: list[Connection], born: float, exc: Exception | None) -> None:
@@ -566,12 +581,11 @@ class Link:
         path = Path(self._key).expanduser()
         try:
             return {"client_keys": [asyncssh.read_private_key(path)], "agent_path": None}
-        except asyncssh.KeyEncryptionError as error:
-            what = f"the key {path} has a passphrase: add it to ssh-agent and name no key for {self.name}"
-            raise LinkDown("KeyUnreadable", what) from error
-        except (OSError, asyncssh.KeyImportError) as error:
+        except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             what = f"the key {path} can't be read ({why}): check the path and that this user may read it"
+            if "assphrase" in str(error):
+                what = f"the key {path} has a passphrase: add it to ssh-agent and name no key for {self.name}"
             raise LinkDown("KeyUnreadable", what) from error
 
     # Opening channels
@@ -584,7 +598,7 @@ class Link:
                 conn = await self._connection()
                 leave = await self._room.enter(seats)
                 try:
-                    return await self._retried(conn, opener, leave, retry=retry)
+                    return await self._retried(conn, opener, leave, deadline if retry else None)
                 except BaseException as error:
                     if not isinstance(error, asyncio.CancelledError):
                         leave()
@@ -604,7 +618,9 @@ class Link:
             what = f"the connection to {self.name} was lost before the command was sent"
             raise NotSent("ConnectionLost", what) from error
 
-    async def _retried(self, conn: Connection, opener: Opener[S], leave: Callable[[], None], *, retry: bool) -> S:
+    async def _retried(
+        self, conn: Connection, opener: Opener[S], leave: Callable[[], None], deadline: float | None
+    ) -> S:
         """Open a channel; where the server has too many of them (MaxSessions), try again until the deadline."""
         pause = 0.05
         while True:
@@ -616,14 +632,23 @@ class Link:
                 raise
             except asyncssh.ChannelOpenError as error:
                 full = error.code in {OPEN_CONNECT_FAILED, OPEN_RESOURCE_SHORTAGE}
-                if conn.is_closed() or not (retry and full):
+                if conn.is_closed() or deadline is None or not full:
                     raise
             try:
                 await asyncio.sleep(pause)
             except asyncio.CancelledError:
                 leave()
+                if any(not orphan.gone for orphan in self._orphans) and asyncio.get_running_loop().time() >= deadline:
+                    conn.abort()
+                    self._lose(asyncssh.ConnectionLost("commands that don't end hold all its sessions"))
                 raise
             pause = min(2 * pause, 0.5)
+
+    def _give_up(self, session: _Command | _Tail) -> None:
+        """End a command that still runs; until it does, it is an orphan."""
+        if not session.gone:
+            session.abort()
+            self._orphans = [orphan for orphan in (*self._orphans, session) if not orphan.gone]
 
     def _abandon(self, opening: asyncio.Future[S], leave: Callable[[], None]) -> None:
         """Nobody waits for this channel any more: close it when it opens."""
@@ -638,7 +663,7 @@ class Link:
         self._late.add(opening)
         opening.add_done_callback(close)
 
-    async def _forward(self, opener: Opener[Any], what: str, timeout: float) -> Stream:  # noqa: ASYNC109
+    async def _forward(self, opener: Opener[Any], what: str, timeout: float) -> Stream:
         deadline = asyncio.get_running_loop().time() + timeout
         try:
             session = await self._channel(opener, RUN_SEATS, deadline, retry=False)

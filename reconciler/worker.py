@@ -40,15 +40,32 @@ log = logging.getLogger("sparkkeep.worker")
 class Home(Protocol):
     """What a worker needs of the loop that owns it."""
 
-    def plan(self) -> Plan: ...
-    def instances(self, spark: str) -> tuple[Instance, ...]: ...
-    def owns(self, container: Container) -> bool: ...
-    def secret(self, name: str) -> str: ...
-    def begun(self, step: Step) -> int: ...
-    def done(self, action: int, step: Step, report: Report) -> None: ...
-    def saw(self, spark: str, before: Sight, after: Sight) -> None: ...
-    def failed(self, instance: Instance, failure: Failure) -> None: ...
-    def reasons(self, spark: str, held: tuple[Held, ...]) -> None: ...
+    def plan(self) -> Plan:
+        """The plan from what is known now."""
+
+    def instances(self, spark: str) -> tuple[Instance, ...]:
+        """What should be on this Spark."""
+
+    def owns(self, container: Container) -> bool:
+        """Whether a container is ours to act on."""
+
+    def secret(self, name: str) -> str:
+        """The value of a secret. Raises KeyError."""
+
+    def begun(self, step: Step) -> int:
+        """A step is about to run."""
+
+    def done(self, action: int, step: Step, report: Report) -> None:
+        """A step has run, or nobody knows."""
+
+    def saw(self, spark: str, before: Sight, after: Sight) -> None:
+        """A Spark was looked at, or was lost."""
+
+    def failed(self, instance: Instance, failure: Failure) -> None:
+        """An instance did not come up, or did not stay up."""
+
+    def reasons(self, spark: str, held: tuple[Held, ...]) -> None:
+        """What was left alone on a Spark, and why."""
 
 
 class Worker:

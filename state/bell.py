@@ -56,7 +56,7 @@ class Follower:
         else:
             self._loop.call_soon_threadsafe(self._rung.set)
 
-    async def wait(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109  # False is an answer, not an error
+    async def wait(self, timeout: float | None = None) -> bool:
         """Wait for a ring since the last wait; False when `timeout` seconds passed without one."""
         try:
             async with asyncio.timeout(timeout):

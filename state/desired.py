@@ -19,12 +19,12 @@ from state.fields import (
     HostPath,
     Image,
     Interface,
-    Interval,
     JumpHost,
     LocalPath,
     Name,
     Port,
     Revision,
+    ScanInterval,
     Sentence,
     Size,
     User,
@@ -139,7 +139,7 @@ class Settings(Declared):
 
     owner: Name = "sparkkeep"
     """Label on our containers; tells two sparkkeeps on one Spark apart."""
-    scan_interval: Interval = 30.0
+    scan_interval: ScanInterval = 30.0
     """Time between two full scans of a Spark, such as 30s."""
 
 

@@ -290,3 +290,8 @@ Interval = Annotated[
     Field(ge=0.1, le=3600),
     as_input(parse_duration, _WRITTEN_DURATION | Annotated[float, Field(ge=0.1, le=3600)]),
 ]
+ScanInterval = Annotated[
+    float,
+    Field(ge=1, le=3600),
+    as_input(parse_duration, _WRITTEN_DURATION | Annotated[float, Field(ge=1, le=3600)]),
+]

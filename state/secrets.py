@@ -49,9 +49,11 @@ class Secrets:
             raise SecretRefused(f"there is no secret {name}: put it into {path} (mode 0600)") from None
         except OSError as error:
             raise SecretRefused(f"the secret {name} can't be read: {error.strerror}") from None
-        with os.fdopen(descriptor, "rb") as file:
-            _check(path, os.fstat(file.fileno()))
-            return _value(name, file.read(MAX_VALUE + 2))
+        try:
+            _check(path, os.fstat(descriptor))
+            return _value(name, os.read(descriptor, MAX_VALUE + 2))
+        finally:
+            os.close(descriptor)
 
     def set(self, name: str, value: str) -> None:
         """Write it whole or not at all. Raises SecretRefused."""

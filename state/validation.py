@@ -87,7 +87,12 @@ def _count(word: str, key: str) -> Callable[[str, dict[str, Any]], str]:
 
 
 def _bound(word: str, key: str) -> Callable[[str, dict[str, Any]], str]:
-    return lambda value, context: f"must be {word} {context[key]}; it is {value}"
+    def sentence(value: str, context: dict[str, Any]) -> str:
+        limit = context[key]
+        whole = isinstance(limit, float) and limit.is_integer()
+        return f"must be {word} {int(limit) if whole else limit}; it is {value}"
+
+    return sentence
 
 
 _WHOLE_NUMBER: Final = {"int_type", "int_parsing", "int_from_float"}

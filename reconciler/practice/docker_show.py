@@ -143,11 +143,11 @@ async def _logs(engine: Engine, parsed: Parsed, io: Io) -> int:
 
 def _print_log(lines: list[tuple[int, str, str]], io: Io, *, stamps: bool) -> None:
     for nanos, stream, line in lines:
-        text = f"{_stamp(nanos)} {line}\n" if stamps else f"{line}\n"
+        text = f"{stamp(nanos)} {line}\n" if stamps else f"{line}\n"
         (io.out if stream == "stdout" else io.error)(text)
 
 
-def _stamp(nanos: int) -> str:
+def stamp(nanos: int) -> str:
     """Like RFC3339Nano, but always with nine decimals."""
     return f"{rfc3339(nanos // BILLION * BILLION)[:-1]}.{nanos % BILLION:09d}Z"
 

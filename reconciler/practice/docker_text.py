@@ -56,7 +56,7 @@ def template(text: str, row: Any) -> str:
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns three blanks apart."""
     lines = [tuple(heads), *(tuple(row) for row in rows)]
-    widths = [max(len(line[at]) for line in lines) + 3 for at in range(len(heads))]
+    widths = [max(10, *(len(line[at]) + 3 for line in lines)) for at in range(len(heads))]
     padded = ("".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "".join(line.rstrip() + "\n" for line in padded)
 

@@ -26,6 +26,7 @@ SIGTERM: Final = 15
 CRASHED: Final = 255
 NOT_STARTED: Final = 128
 FIRST_RANDOM_PORT: Final = 32768
+NETWORKS: Final = frozenset({"default", "bridge", "host", "none"})
 WORDS: Final = ("brave", "calm", "eager", "gentle", "keen", "lucid", "quirky", "vivid")
 PEOPLE: Final = ("borg", "curie", "hopper", "kepler", "lovelace", "noether", "ritchie", "turing")
 
@@ -177,6 +178,8 @@ class Engine:
 
     def pause(self, reference: str) -> None:
         container = self.find(reference)
+        if container.state == "restarting":
+            raise DaemonError(409, f"Container {container.id} is restarting, wait until the container is running")
         if container.state != "running":
             raise DaemonError(409, f"Container {container.id} is not running")
         container.state = "paused"
@@ -234,6 +237,8 @@ class Engine:
                 text = f'error gathering device information while adding custom device "{device}"'
                 self._not_started(container, 127, f"{text}: no such file or directory")
         container.ports = []
+        if container.spec.network not in NETWORKS and not container.spec.network.startswith("container:"):
+            self._not_started(container, NOT_STARTED, f"{self._networking}network {container.spec.network} not found")
         if container.spec.network != "host":
             for port in container.spec.publish:
                 self._publish(container, port)
@@ -262,9 +267,7 @@ class Engine:
             if self._major < 28:  # noqa: PLR2004 - the version that changed the words
                 why = f"Error starting userland proxy: listen tcp4 {address}: bind: address already in use"
         endpoint = f"{container.name} ({digest('endpoint ' + container.id)})"
-        text = f"driver failed programming external connectivity on endpoint {endpoint}: {why}"
-        if self._major >= 28:  # noqa: PLR2004
-            text = f"failed to set up container networking: {text}"
+        text = f"{self._networking}driver failed programming external connectivity on endpoint {endpoint}: {why}"
         self._not_started(container, NOT_STARTED, text)
 
     def _not_started(self, container: Container, code: int, text: str) -> None:
@@ -351,6 +354,10 @@ class Engine:
     @property
     def _major(self) -> int:
         return int(self.version.partition(".")[0])
+
+    @property
+    def _networking(self) -> str:
+        return "failed to set up container networking: " if self._major >= 28 else ""  # noqa: PLR2004
 
     def _cannot_remove(self, container: Container) -> str:
         if self._major < 24:  # noqa: PLR2004 - the version that changed the words

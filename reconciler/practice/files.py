@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,13 +23,14 @@ class Files:
     folders: set[str] = field(default_factory=lambda: set(FOLDERS))
     modes: dict[str, int] = field(default_factory=dict)
     home: str = HOME
+    live: dict[str, Callable[[], str]] = field(default_factory=dict)  # files of /proc, made when they are read
     ever: list[tuple[str, int]] = field(default_factory=list)  # path and mode of every file that was written
 
     def normal(self, path: str, folder: str = "") -> str:
         return posixpath.normpath(posixpath.join(folder or self.home, path))
 
     def exists(self, path: str) -> bool:
-        return path in self.content or path in self.folders
+        return path in self.content or path in self.folders or path in self.live
 
     def make_folder(self, path: str) -> None:
         """With all its parents. Raises FileExistsError if one of them is a file."""
@@ -57,6 +59,8 @@ class Files:
         """Raises OSError if there is no such file."""
         if path in self.folders:
             raise IsADirectoryError(21, "Is a directory")
+        if path in self.live:
+            return self.live[path]().encode()
         if path not in self.content:
             raise FileNotFoundError(2, "No such file or directory")
         return self.content[path]
@@ -68,6 +72,18 @@ class Files:
         if self.content.pop(path, None) is None:
             raise FileNotFoundError(2, "No such file or directory")
         self.modes.pop(path, None)
+
+    def remove_folder(self, path: str) -> None:
+        """With everything in it."""
+        under = f"{path}/"
+        self.folders = {folder for folder in self.folders if folder != path and not folder.startswith(under)}
+        for name in [name for name in self.content if name.startswith(under)]:
+            self.remove(name)
+
+    def names(self, path: str) -> list[str]:
+        """What is in a folder, by name."""
+        everything = self.folders | self.content.keys() | self.live.keys()
+        return sorted({posixpath.basename(name) for name in everything if posixpath.dirname(name) == path} - {""})
 
     def reboot(self) -> None:
         """What lives in /tmp and /run does not survive."""

@@ -59,7 +59,7 @@ def container(instance: Instance, number: int = 1, *, spec_hash: str | None = No
         SPEC: instance.spec.canonical(),
     }
     given: dict[str, Any] = {
-        "id": f"{number:064x}",
+        "id": f"{number:012x}" + "0" * 52,
         "name": instance.name,
         "image": instance.spec.image,
         "state": "running",
@@ -72,12 +72,15 @@ def container(instance: Instance, number: int = 1, *, spec_hash: str | None = No
 
 
 def foreign(name: str, number: int = 99, **changes: Any) -> Container:
-    given: dict[str, Any] = {"id": f"{number:064x}", "name": name, "image": "other/thing:1", "state": "running"}
+    given: dict[str, Any] = {"id": f"{number:012x}" + "0" * 52, "name": name, "image": "other/thing:1", "state": "running"}
     return Container(**(given | changes))
 
 
 def sight(
-    *containers: Container, images: frozenset[str] = frozenset(), free: int = 100 * GIB, listeners: set[int] | None = None
+    *containers: Container,
+    images: frozenset[str] = frozenset(),
+    free: int = 100 * GIB,
+    listeners: set[int] | None = None,
 ) -> Sight:
     """A Spark that answers. The ports of its running containers listen."""
     held = {port for c in containers if c.running for port in c.ports}
@@ -113,4 +116,3 @@ def named(target: Target, workload: str) -> Instance:
 
 def service(name: str = "echo", *, on: str = "s1", port: int = 8000, extra: str = "", recipe: str = "") -> str:
     return f"  {name}: {{recipe: {{image: 'keep/echo:1', port: {port}{recipe}}}, on: {on}{extra}}}\n"
-

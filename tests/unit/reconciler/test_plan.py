@@ -131,7 +131,9 @@ def test_backoff_holds_until_its_time_and_a_new_spec_ends_it() -> None:
     target = declare("services:\n" + service())
     instance = only(target)
     dead = container(instance, state="exited", exit_code=1)
-    failure = Failure(count=3, reason="ContainerExited", message="it died", spec_hash=instance.spec_hash, at=NOW, retry_at=NOW + 20)
+    failure = Failure(
+        count=3, reason="ContainerExited", message="it died", spec_hash=instance.spec_hash, at=NOW, retry_at=NOW + 20
+    )
     seen = {"s1": sight(dead, images=IMAGES)}
     held = plan(target, world(sights=seen, failures={("echo", "s1"): failure}))
     assert held.steps == ()
@@ -160,7 +162,11 @@ def test_two_services_that_swap_ports_stop_first() -> None:
 
 def test_independent_recreations_follow_each_other_so_that_each_gap_is_short() -> None:
     before = declare("services:\n" + service("a", port=1000) + service("b", port=2000))
-    after = declare("services:\n" + service("a", port=1000, recipe=", env: {A: b}") + service("b", port=2000, recipe=", env: {A: b}"))
+    after = declare(
+        "services:\n"
+        + service("a", port=1000, recipe=", env: {A: b}")
+        + service("b", port=2000, recipe=", env: {A: b}")
+    )
     seen = sight(container(named(before, "a"), 1), container(named(before, "b"), 2), images=IMAGES)
     assert lines(plan(after, world(sights={"s1": seen}))) == [
         "s1 stop a", "s1 remove a", "s1 create a", "s1 stop b", "s1 remove b", "s1 create b",
@@ -194,7 +200,11 @@ def test_a_recreation_that_would_not_fit_keeps_the_old_one_running() -> None:
 
 
 def test_memory_of_one_still_loading_counts_as_taken() -> None:
-    text = "services:\n" + service("a", port=1000, recipe=", memory: 60GiB, probe: http") + service("b", port=2000, recipe=", memory: 60GiB")
+    text = (
+        "services:\n"
+        + service("a", port=1000, recipe=", memory: 60GiB, probe: http")
+        + service("b", port=2000, recipe=", memory: 60GiB")
+    )
     target = declare(text)
     loading = container(named(target, "a"))
     result = plan(target, world(sights={"s1": sight(loading, images=IMAGES, free=95 * GIB)}))
@@ -203,7 +213,9 @@ def test_memory_of_one_still_loading_counts_as_taken() -> None:
 
 
 def test_models_start_one_at_a_time() -> None:
-    text = "models:\n" + service("a", port=1000, recipe=", probe: chat") + service("b", port=2000, recipe=", probe: chat")
+    text = (
+        "models:\n" + service("a", port=1000, recipe=", probe: chat") + service("b", port=2000, recipe=", probe: chat")
+    )
     target = declare(text)
     first = plan(target, world())
     assert lines(first) == ["s1 create a", "s1 create b"]
@@ -225,7 +237,9 @@ def test_priority_decides_who_starts_first() -> None:
 def test_a_dead_server_in_a_living_container_is_restarted() -> None:
     target = declare("services:\n" + service(recipe=", probe: http"))
     alive = container(only(target))
-    probe = ProbeResult(container=alive.id, ready=False, ready_at=NOW - 50, failing_since=NOW - 30, failures=3, message="no answer")
+    probe = ProbeResult(
+        container=alive.id, ready=False, ready_at=NOW - 50, failing_since=NOW - 30, failures=3, message="no answer"
+    )
     result = plan(target, world(sights={"s1": sight(alive, images=IMAGES)}, probes={("echo", "s1"): probe}))
     assert lines(result) == ["s1 restart echo"]
     assert "does not answer since 30 s" in result.steps[0].cause
@@ -263,7 +277,11 @@ def test_most_sparks_gone_at_once_is_us_and_nothing_is_taken_down() -> None:
 
 def test_suspended_means_hands_off_in_every_state() -> None:
     target = declare("services:\n" + service(), suspended=frozenset({"echo"}))
-    for seen in (sight(images=IMAGES), sight(container(only(target), spec_hash="old")), sight(container(only(target), state="exited"))):
+    for seen in (
+        sight(images=IMAGES),
+        sight(container(only(target), spec_hash="old")),
+        sight(container(only(target), state="exited")),
+    ):
         result = plan(target, world(sights={"s1": seen}))
         assert result.steps == ()
         assert reasons(result) == {"s1 echo": "Suspended"}
@@ -327,4 +345,7 @@ def test_a_restart_that_was_asked_for_happens_once_whatever_the_sparks_clock_say
     seen = {"s1": sight(alive, images=IMAGES)}
     assert lines(plan(target, world(sights=seen, restarts={alive.id: alive.started_at}))) == ["s1 restart echo"]
     again = container(only(target), started_at=NOW + 5001)
-    assert plan(target, world(sights={"s1": sight(again, images=IMAGES)}, restarts={alive.id: alive.started_at})).steps == ()
+    assert (
+        plan(target, world(sights={"s1": sight(again, images=IMAGES)}, restarts={alive.id: alive.started_at})).steps
+        == ()
+    )

@@ -79,9 +79,17 @@ class Sshd:
     def start(self) -> None:
         config = self.folder / "sshd_config"
         lines = (
-            f"Port {self.port}", f"ListenAddress {self.address}", f"HostKey {self.host_key}",
-            f"AuthorizedKeysFile {self.folder}/authorized_keys", f"PidFile {self.folder}/pid", "StrictModes no", "UsePAM no",
-            "UseDNS no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", *self.options,
+            f"Port {self.port}",
+            f"ListenAddress {self.address}",
+            f"HostKey {self.host_key}",
+            f"AuthorizedKeysFile {self.folder}/authorized_keys",
+            f"PidFile {self.folder}/pid",
+            "StrictModes no",
+            "UsePAM no",
+            "UseDNS no",
+            "PasswordAuthentication no",
+            "KbdInteractiveAuthentication no",
+            *self.options,
         )
         config.write_text("\n".join(lines) + "\n")
         if os.geteuid() == 0:
@@ -97,7 +105,9 @@ class Sshd:
     def sessions(self) -> list[int]:
         """The processes that serve connections."""
         assert self.process is not None
-        found = subprocess.run(["ps", "--no-headers", "-o", "pid", "--ppid", str(self.process.pid)], capture_output=True, text=True)
+        found = subprocess.run(
+            ["ps", "--no-headers", "-o", "pid", "--ppid", str(self.process.pid)], capture_output=True, text=True
+        )
         return [int(pid) for pid in found.stdout.split()]
 
     def stop(self) -> None:
@@ -128,12 +138,19 @@ def keys_for(*servers: Sshd, folder: Path) -> HostKeys:
 
 
 def spark_of(server: Sshd, **more: Any) -> Spark:
-    return Spark.model_validate({"host": server.address, "port": server.port, "user": USER, "key": str(server.client_key)} | more)
+    return Spark.model_validate(
+        {"host": server.address, "port": server.port, "user": USER, "key": str(server.client_key)} | more
+    )
 
 
 @asynccontextmanager
 async def link_to(server: Sshd, **more: Any) -> AsyncIterator[Link]:
-    options = {"config": (), "rng": random.Random(1), "hostkeys": keys_for(server, folder=server.folder), "spark": spark_of(server)}
+    options = {
+        "config": (),
+        "rng": random.Random(1),
+        "hostkeys": keys_for(server, folder=server.folder),
+        "spark": spark_of(server),
+    }
     options |= more
     link = Link("spark-1", **options)
     try:
@@ -391,9 +408,20 @@ async def test_a_server_with_fewer_sessions_is_waited_for(tmp_path: Path) -> Non
             with pytest.raises(NotSent) as caught:
                 await link.run("echo no", timeout=0.5)
             assert not caught.value.maybe_done
+            assert link.connects == 1
             long.cancel()
             with suppress(asyncio.CancelledError):
                 await long
+
+
+async def test_orphans_that_use_up_the_sessions_cost_the_connection_not_the_spark(tmp_path: Path) -> None:
+    """OpenSSH does not kill root's commands, and a session lasts as long as its command."""
+    with serving(tmp_path / "sshd", "MaxSessions 1") as server:
+        async with link_to(server) as link:
+            with pytest.raises(CommandTimeout):
+                await link.run("exec sleep 20", timeout=0.5)
+            with suppress(NotSent):  # not for root
+                await link.run("true", timeout=0.5)
             assert (await link.run("echo yes", timeout=5)).stdout == "yes\n"
 
 
@@ -406,9 +434,8 @@ async def test_a_silent_spark_is_noticed_when_idle(server: Sshd) -> None:
     assert timing.keepalive * (timing.keepalive_count + 1) <= 15
     lost: list[LinkDown] = []
     async with Wire(server.port) as wire:
-        spark = spark_of(server, port=wire.port)
-        (server.folder / "known_hosts").write_text(server.known_line.replace(str(server.port), str(wire.port)))
-        keys = HostKeys([server.folder / "known_hosts"], server.folder / "own")
+        spark = spark_of(server, port=wire.port, trust="on-first-use")
+        keys = HostKeys([], server.folder / "own")
         async with link_to(server, spark=spark, hostkeys=keys, timing=FAST, on_lost=lost.append) as link:
             await link.connect()
             began = time.monotonic()
@@ -632,7 +659,8 @@ async def test_a_certified_host_key_is_known_by_its_authority(tmp_path: Path) ->
     folder.mkdir()
     server = Sshd(folder, f"HostCertificate {folder}/hostkey-cert.pub")
     subprocess.run(
-        ["ssh-keygen", "-q", "-s", tmp_path / "ca", "-I", "host", "-h", "-n", "127.0.0.1", folder / "hostkey.pub"], check=True
+        ["ssh-keygen", "-q", "-s", tmp_path / "ca", "-I", "host", "-h", "-n", "127.0.0.1", folder / "hostkey.pub"],
+        check=True,
     )
     try:
         server.start()
