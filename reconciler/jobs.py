@@ -140,16 +140,16 @@ def _why_unclaimed(view: SparkView, container: Container) -> str:
     return f"{name} is {view.target.declared[name]}, not on {view.spark}"
 
 
-def _absent(view: SparkView, instance: Instance) -> Iterator[Job | Held]:
+def _absent(view: SparkView, instance: Instance) -> Found:
     if instance.on_demand:
         yield held(instance, "OnDemand", f"{instance.workload} starts when it is asked for")
     elif view.spark in view.target.cordoned:
         yield held(instance, "Cordoned", f"{view.spark} is cordoned: nothing new starts there")
     else:
-        yield from _when_possible(view, instance, Kind.CREATE, None, "no container of it on this Spark")
+        return _when_possible(view, instance, Kind.CREATE, None, "no container of it on this Spark")
 
 
-def _drifted(view: SparkView, instance: Instance, container: Container) -> Iterator[Job | Held]:
+def _drifted(view: SparkView, instance: Instance, container: Container) -> Found:
     cause = drift(container, instance)
     if container.state == "removing":
         yield held(instance, "Removing", f"Docker is removing {container.name}")
@@ -169,22 +169,22 @@ def _drifted(view: SparkView, instance: Instance, container: Container) -> Itera
             f"{view.spark} is cordoned: {container.name} keeps running as it was ({cause})",
         )
     else:
-        yield from _when_possible(view, instance, Kind.RECREATE, container, cause)
+        return _when_possible(view, instance, Kind.RECREATE, container, cause)
 
 
-def _present(view: SparkView, instance: Instance, container: Container) -> Iterator[Job | Held]:
+def _present(view: SparkView, instance: Instance, container: Container) -> Found:
     """A container of the right spec, in whatever state."""
     if container.state == "running":
-        yield from _running(view, instance, container)
+        return _running(view, instance, container)
     elif container.state in {"exited", "created"}:
         if instance.on_demand:
             yield held(instance, "OnDemand", f"{instance.workload} starts when it is asked for")
         else:
-            yield from _when_possible(view, instance, Kind.START, container, _ended(container))
+            return _when_possible(view, instance, Kind.START, container, _ended(container))
     elif container.state == "paused":
         yield _job(Kind.UNPAUSE, instance, container, "somebody paused it")
     elif container.state == "dead":
-        yield from _when_possible(
+        return _when_possible(
             view, instance, Kind.RECREATE, container, "Docker calls it dead: it could not be removed whole"
         )
     elif container.state == "removing":
@@ -193,12 +193,12 @@ def _present(view: SparkView, instance: Instance, container: Container) -> Itera
         yield held(instance, "Restarting", f"Docker is restarting it ({container.restart_count} times so far)")
 
 
-def _running(view: SparkView, instance: Instance, container: Container) -> Iterator[Job | Held]:
+def _running(view: SparkView, instance: Instance, container: Container) -> Found:
     probe = view.world.probes.get((instance.workload, view.spark))
     if view.world.restarts.get(container.id) == container.started_at:
         yield _job(Kind.RESTART, instance, container, "a person asked for a restart")
     elif (why := not_serving(instance, container, probe, view.world.now)) is not None:
-        yield from _when_possible(view, instance, Kind.RESTART, container, why)
+        return _when_possible(view, instance, Kind.RESTART, container, why)
     if container.restart_policy != instance.restart:
         yield _job(
             Kind.UPDATE,
@@ -210,7 +210,7 @@ def _running(view: SparkView, instance: Instance, container: Container) -> Itera
 
 def _when_possible(
     view: SparkView, instance: Instance, kind: Kind, container: Container | None, cause: str
-) -> Iterator[Job | Held]:
+) -> Found:
     """The job, unless an earlier failure still holds it back; an image that is missing is fetched first."""
     failure = view.world.failures.get((instance.workload, view.spark))
     if (

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from reconciler.launch import NotLaunchable, container_name, create, launch_spec, probe_spec
-from reconciler.model import Held, Instance
-from reconciler.place import Placements
-from reconciler.shell import Argv
+from reconciler.model import Held, Instance, Step, Verb
+from reconciler.place import Placements, gib
 from state.desired import ANY, Desired, Workload
 from state.load import Declaration
 from state.recipes import Recipe
+
+NO_CONTAINER: Final = "no container of it on this Spark"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ class Target:
     sparks: tuple[str, ...]
     reserves: Mapping[str, int]
     instances: Mapping[str, tuple[Instance, ...]]
-    commands: Mapping[tuple[str, str], Argv]  # Spark, container name -> the command that creates it
+    creations: Mapping[tuple[str, str], Step]  # Spark, container name -> the step that creates it
     refused: tuple[Held, ...]
     declared: Mapping[str, str]  # workload -> where it should be, in words
     suspended: frozenset[str]
@@ -98,8 +100,8 @@ def build(
         sparks=tuple(sorted(desired.sparks)),
         reserves={name: spark.reserve for name, spark in desired.sparks.items()},
         instances={name: tuple(sorted(found, key=lambda i: i.name)) for name, found in instances.items()},
-        commands={
-            (i.spark, i.name): create(i, owner=owner, revision=revision) for found in instances.values() for i in found
+        creations={
+            (i.spark, i.name): _creation(i, owner=owner, revision=revision) for found in instances.values() for i in found
         },
         refused=tuple(refused),
         declared=declared,
@@ -159,6 +161,21 @@ def _bind(declaration: Declaration, spots: list[tuple[str, int | None]], generat
         )
         for spark, rank in spots
     ]
+
+
+def _creation(instance: Instance, *, owner: str, revision: str) -> Step:
+    """The step that creates the instance where there is nothing of it yet."""
+    memory = f", taking up to {gib(instance.memory)}" if instance.memory else ""
+    return Step(
+        verb=Verb.CREATE,
+        spark=instance.spark,
+        workload=instance.workload,
+        rank=instance.rank,
+        argv=create(instance, owner=owner, revision=revision),
+        cause=NO_CONTAINER,
+        consequence=f"{instance.workload} starts on {instance.spark}{memory}",
+        secrets=instance.spec.secrets,
+    )
 
 
 def _folders(recipe: Recipe) -> tuple[str, ...]:

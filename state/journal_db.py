@@ -47,7 +47,7 @@ class Database:
         self._lock = threading.Lock()
         inline = self.path == MEMORY
         self._thread = None if inline else ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
-        self._connection = sqlite3.connect(MEMORY)
+        self._connection = sqlite3.connect(MEMORY, check_same_thread=False)
         self.reopen("")
 
     def reopen(self, reason: str) -> None:

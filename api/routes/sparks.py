@@ -21,7 +21,9 @@ class TrustRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    fingerprint: str = Field(min_length=8, max_length=200, examples=["SHA256:4mVPT0F0Q1W3q3rPQXkVtq1Vb0kqv0mR7cY3bq2w9XU"])
+    fingerprint: str = Field(
+        min_length=8, max_length=200, examples=["SHA256:4mVPT0F0Q1W3q3rPQXkVtq1Vb0kqv0mR7cY3bq2w9XU"]
+    )
 
 
 class HostKey(BaseModel):
@@ -92,9 +94,7 @@ async def trust(context: Ctx, name: Name, request: TrustRequest) -> Any:
 
 
 @router.get("/connectivity", summary="When it answered and when not", responses=answers(404))
-async def connectivity(
-    context: Ctx, name: Name, limit: Annotated[int, Query(ge=1, le=5000)] = 500
-) -> dict[str, Any]:
+async def connectivity(context: Ctx, name: Name, limit: Annotated[int, Query(ge=1, le=5000)] = 500) -> dict[str, Any]:
     """Every change between answering and not, oldest first, each with its reason."""
     context.worker(name)
     found = await context.journal.connectivity(name, limit=limit)

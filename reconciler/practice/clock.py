@@ -25,6 +25,7 @@ class Clock:
         self._last = 0
 
     def wall(self) -> float:
+        """Unix seconds."""
         return self._wall()
 
     def nanos(self) -> int:
@@ -34,6 +35,7 @@ class Clock:
 
     @staticmethod
     def monotonic() -> float:
+        """The loop's clock, for intervals."""
         return asyncio.get_running_loop().time()
 
 

@@ -35,10 +35,21 @@ class Console:
         self.scripts: list[str] = []  # every request as it came, script included: for tests that look for secrets
         self.tools: Mapping[str, Tool] = {
             **PROGRAMS,
-            **{"docker": docker, "mkdir": _mkdir, "rm": _rm, "df": self._df, "ip": self._ip},
-            **{"nvidia-smi": self._nvidia_smi, "uname": self._uname, "hostname": self._hostname},
-            **{"whoami": _whoami, "id": _id, "nproc": _nproc, "date": self._date, "chmod": _chmod, "ls": _ls},
-            **{"sudo": _sudo},
+            "docker": docker,
+            "mkdir": _mkdir,
+            "rm": _rm,
+            "df": self._df,
+            "ip": self._ip,
+            "nvidia-smi": self._nvidia_smi,
+            "uname": self._uname,
+            "hostname": self._hostname,
+            "whoami": _whoami,
+            "id": _id,
+            "nproc": _nproc,
+            "date": self._date,
+            "chmod": _chmod,
+            "ls": _ls,
+            "sudo": _sudo,
         }
 
     async def run(self, line: str, io: Io) -> int:
@@ -78,7 +89,7 @@ class Console:
 
     async def _date(self, _shell: Shell, argv: list[str], io: Io) -> int:
         seconds = self.machine.clock.wall()
-        io.out({"+%s": f"{int(seconds)}\n", "+%s.%N": f"{seconds:.9f}\n"}.get((argv + [""])[1], f"@{int(seconds)}\n"))
+        io.out({"+%s": f"{int(seconds)}\n", "+%s.%N": f"{seconds:.9f}\n"}.get(([*argv, ""])[1], f"@{int(seconds)}\n"))
         return 0
 
 
@@ -92,7 +103,7 @@ async def _mkdir(shell: Shell, argv: list[str], io: Io) -> int:
                 raise FileExistsError(path)
             shell.files.make_folder(path)
         except FileExistsError:
-            io.error(f"mkdir: cannot create directory ‘{word}’: File exists\n")  # noqa: RUF001 - coreutils' quotes
+            io.error(f"mkdir: cannot create directory ‘{word}’: File exists\n")
             status = 1
     return status
 

@@ -121,6 +121,7 @@ class Spec:
 
     @property
     def environment(self) -> dict[str, str]:
+        """Its variables, by name."""
         return {name: value for name, _, value in (entry.partition("=") for entry in self.env)}
 
 

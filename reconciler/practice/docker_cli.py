@@ -52,10 +52,21 @@ class DockerCli:
         self.engine = engine
         self.log: list[Command] = []
         self._acting: Mapping[str, Callable[[Parsed, Io], Awaitable[int]]] = {
-            **{"run": self._run, "create": self._create, "start": self._start, "stop": self._stop},
-            **{"restart": self._restart, "kill": self._kill, "rm": self._rm, "pause": self._pause},
-            **{"unpause": self._unpause, "rename": self._rename, "update": self._update, "wait": self._wait},
-            **{"pull": self._pull, "rmi": self._rmi, "tag": self._tag},
+            "run": self._run,
+            "create": self._create,
+            "start": self._start,
+            "stop": self._stop,
+            "restart": self._restart,
+            "kill": self._kill,
+            "rm": self._rm,
+            "pause": self._pause,
+            "unpause": self._unpause,
+            "rename": self._rename,
+            "update": self._update,
+            "wait": self._wait,
+            "pull": self._pull,
+            "rmi": self._rmi,
+            "tag": self._tag,
         }
 
     async def __call__(self, _shell: Shell, argv: list[str], io: Io) -> int:
@@ -216,7 +227,7 @@ class DockerCli:
             try:
                 await self.engine.remove(name, force=force)
             except DaemonError as error:
-                gone += error.status == 404  # noqa: PLR2004 - HTTP's number
+                gone += error.status == 404
                 raise
 
         failed = await self._each(parsed.arguments, io, remove)
@@ -280,7 +291,9 @@ class DockerCli:
             users = [c for c in self.engine.containers.values() if found is not None and c.image_id == found.id]
             if users and not parsed.on("force"):
                 text = f"container {users[0].id[:12]} is using its referenced image {users[0].image_id[7:19]}"
-                raise DaemonError(409, f'conflict: unable to remove repository reference "{name}" (must force) - {text}')
+                raise DaemonError(
+                    409, f'conflict: unable to remove repository reference "{name}" (must force) - {text}'
+                )
             self.engine.images.remove(name)
             io.out(f"Untagged: {parse_reference(name)}\n")
         return 0

@@ -16,7 +16,24 @@ UNITS: Final = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024*
 TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 ULIMITS: Final = frozenset(
-    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
+    [
+        "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ]
 )
 
 
@@ -38,6 +55,7 @@ class Flag:
 
     @property
     def shown(self) -> str:
+        """As pflag names it in an error."""
         return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
 
 
@@ -84,12 +102,15 @@ class Parsed:
     arguments: list[str] = field(default_factory=list)
 
     def last(self, name: str, default: str = "") -> str:
+        """The value that counts where a flag is given twice."""
         return self.flags.get(name, [default])[-1]
 
     def on(self, name: str) -> bool:
+        """Whether a switch is on."""
         return self.last(name, "false") in TRUE
 
     def all(self, name: str) -> list[str]:
+        """Every value, in the order given."""
         return self.flags.get(name, [])
 
 
@@ -219,7 +240,7 @@ def ulimit(text: str) -> tuple[str, int, int]:
     if name not in ULIMITS:
         raise ValueError(f"invalid ulimit type: {name}")
     parts = limits.split(":")
-    if len(parts) > 2:  # noqa: PLR2004 - soft and hard
+    if len(parts) > 2:
         raise ValueError(f"too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`")
     numbers = [whole(part) for part in parts]
     soft, hard = numbers[0], numbers[-1]
@@ -271,8 +292,23 @@ def mount(text: str) -> dict[str, str]:
 
 
 MOUNT_KEYS: Final = frozenset(
-    "type source target readonly consistency bind-propagation bind-nonrecursive bind-recursive volume-nocopy "
-    "volume-label volume-driver volume-opt volume-subpath tmpfs-size tmpfs-mode".split()
+    [
+        "type",
+        "source",
+        "target",
+        "readonly",
+        "consistency",
+        "bind-propagation",
+        "bind-nonrecursive",
+        "bind-recursive",
+        "volume-nocopy",
+        "volume-label",
+        "volume-driver",
+        "volume-opt",
+        "volume-subpath",
+        "tmpfs-size",
+        "tmpfs-mode",
+    ]
 )
 
 
@@ -281,6 +317,14 @@ def _anything(_text: str) -> None:
 
 
 CHECKS: Final[Mapping[str, Callable[[str], object]]] = {
-    **{"string": _anything, "list": _anything, "bool": _boolean, "int": whole, "bytes": size, "env": _environment},
-    **{"label": _label, "ulimit": ulimit, "gpus": gpus, "mount": mount},
+    "string": _anything,
+    "list": _anything,
+    "bool": _boolean,
+    "int": whole,
+    "bytes": size,
+    "env": _environment,
+    "label": _label,
+    "ulimit": ulimit,
+    "gpus": gpus,
+    "mount": mount,
 }

@@ -12,8 +12,35 @@ from reconciler.practice.files import Files
 from reconciler.practice.images import parse_reference
 
 USED: Final = frozenset(
-    "name label label-file env env-file restart network net ipc shm-size gpus mount volume publish user workdir "
-    "ulimit device cap-add init entrypoint stop-timeout memory rm hostname detach pull".split()
+    [
+        "name",
+        "label",
+        "label-file",
+        "env",
+        "env-file",
+        "restart",
+        "network",
+        "net",
+        "ipc",
+        "shm-size",
+        "gpus",
+        "mount",
+        "volume",
+        "publish",
+        "user",
+        "workdir",
+        "ulimit",
+        "device",
+        "cap-add",
+        "init",
+        "entrypoint",
+        "stop-timeout",
+        "memory",
+        "rm",
+        "hostname",
+        "detach",
+        "pull",
+    ]
 )
 PULLS: Final = frozenset({"always", "missing", "never"})
 LAST_PORT: Final = 65535
@@ -24,7 +51,7 @@ def spec(parsed: Parsed, files: Files) -> Spec:
     image, *command = parsed.arguments
     pull = parsed.last("pull", "missing")
     if pull not in PULLS:
-        raise ValueError(f"invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\"")
+        raise ValueError(f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"')
     if not re.fullmatch(r"(sha256:)?[0-9a-f]{12,64}", image):
         parse_reference(image)
     entrypoint = parsed.flags.get("entrypoint")

@@ -243,6 +243,12 @@ async def _build(engine: Engine, parsed: Parsed, io: Io) -> int:
 
 
 SHOWING: Final[Mapping[str, Callable[[Engine, Parsed, Io], Awaitable[int]]]] = {
-    **{"ps": _ps, "inspect": _inspect, "images": _images, "logs": _logs, "events": _events},
-    **{"version": _version, "info": _info, "build": _build},
+    "ps": _ps,
+    "inspect": _inspect,
+    "images": _images,
+    "logs": _logs,
+    "events": _events,
+    "version": _version,
+    "info": _info,
+    "build": _build,
 }

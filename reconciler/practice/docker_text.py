@@ -64,7 +64,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def human_size(size: float) -> str:
     """go-units' HumanSize: decimal, three digits."""
     unit = 0
-    while size >= 1000:  # noqa: PLR2004 - decimal units
+    while size >= 1000:
         size, unit = size / 1000, unit + 1
     return f"{size:.3g}{('B', 'kB', 'MB', 'GB', 'TB', 'PB')[unit]}"
 
@@ -78,7 +78,7 @@ def container_row(container: Container, now: float, *, whole: bool) -> dict[str,
     command = shapes.command_line(container)
     if not whole and len(command) > COMMAND_WIDTH:
         command = command[: COMMAND_WIDTH - 1] + "…"
-    ports = (f"{port.address or '0.0.0.0'}:{port.host}->{port.inner}/{port.protocol}" for port in container.ports)  # noqa: S104
+    ports = (f"{port.address or '0.0.0.0'}:{port.host}->{port.inner}/{port.protocol}" for port in container.ports)
     mounts = (mount.source for mount in container.spec.mounts)
     age = ago(now - container.created / BILLION)
     return {
@@ -116,10 +116,17 @@ def image_rows(image: Image, now: float, *, whole: bool, digests: bool) -> list[
         names = [(d.partition("@")[0], NONE, d.partition("@")[2] if digests else NONE) for d in sorted(image.digests)]
     return [
         {
-            **{"Containers": "N/A", "CreatedAt": _when(image.created)},
+            "Containers": "N/A",
+            "CreatedAt": _when(image.created),
             "CreatedSince": f"{ago(now - image.created / BILLION)} ago",
-            **{"Digest": digest, "ID": identity, "Repository": repository, "SharedSize": "N/A"},
-            **{"Size": human_size(image.size), "Tag": tag, "UniqueSize": "N/A", "VirtualSize": human_size(image.size)},
+            "Digest": digest,
+            "ID": identity,
+            "Repository": repository,
+            "SharedSize": "N/A",
+            "Size": human_size(image.size),
+            "Tag": tag,
+            "UniqueSize": "N/A",
+            "VirtualSize": human_size(image.size),
         }
         for repository, tag, digest in names or [(NONE, NONE, NONE)]
     ]

@@ -81,8 +81,15 @@ COMMANDS: Final[Mapping[str, Usage]] = {command.name: command for command in _AL
 GROUPS: Final[Mapping[str, Mapping[str, str]]] = {  # `docker container ls` and its like
     "container": {
         **{name: name for name in ("run", "create", "start", "stop", "restart", "kill", "rm", "pause", "unpause")},
-        **{"rename": "rename", "update": "update", "wait": "wait", "logs": "logs", "ls": "ps", "list": "ps"},
-        **{"ps": "ps", "inspect": "inspect", "remove": "rm"},
+        "rename": "rename",
+        "update": "update",
+        "wait": "wait",
+        "logs": "logs",
+        "ls": "ps",
+        "list": "ps",
+        "ps": "ps",
+        "inspect": "inspect",
+        "remove": "rm",
     },
     "image": {"ls": "images", "list": "images", "pull": "pull", "rm": "rmi", "build": "build", "tag": "tag"},
     "system": {"events": "events", "info": "info"},

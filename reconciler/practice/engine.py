@@ -69,6 +69,7 @@ class Engine:
         return starts[0]
 
     def newest_first(self) -> list[Container]:
+        """All containers, in Docker's order."""
         return sorted(self.containers.values(), key=lambda container: -container.created)
 
     # Acting
@@ -127,6 +128,7 @@ class Engine:
         self._tell(container, "stop")
 
     async def restart(self, reference: str, seconds: int | None = None) -> None:
+        """Stop and start. Raises DaemonError."""
         await self.stop(reference, seconds)
         await self.start(reference)
         self._tell(self.find(reference), "restart")
@@ -177,6 +179,7 @@ class Engine:
         self._tell(container, "update")
 
     def pause(self, reference: str) -> None:
+        """Freeze its processes. Raises DaemonError."""
         container = self.find(reference)
         if container.state == "restarting":
             raise DaemonError(409, f"Container {container.id} is restarting, wait until the container is running")
@@ -188,6 +191,7 @@ class Engine:
         self._tell(container, "pause")
 
     def unpause(self, reference: str) -> None:
+        """Let it go on. Raises DaemonError."""
         container = self.find(reference)
         if container.state != "paused":
             raise DaemonError(500, f"Container {container.id} is not paused")
@@ -259,12 +263,12 @@ class Engine:
             return
         self.machine.unlisten(container.id)
         container.ports = []
-        address = f"{port.address or '0.0.0.0'}:{host}"  # noqa: S104 - Docker's words, nothing is bound
+        address = f"{port.address or '0.0.0.0'}:{host}"
         if holder in self.containers:
             why = f"Bind for {address} failed: port is already allocated"
         else:
             why = f"failed to bind host port for {address}: address already in use"
-            if self._major < 28:  # noqa: PLR2004 - the version that changed the words
+            if self._major < 28:
                 why = f"Error starting userland proxy: listen tcp4 {address}: bind: address already in use"
         endpoint = f"{container.name} ({digest('endpoint ' + container.id)})"
         text = f"{self._networking}driver failed programming external connectivity on endpoint {endpoint}: {why}"
@@ -357,10 +361,10 @@ class Engine:
 
     @property
     def _networking(self) -> str:
-        return "failed to set up container networking: " if self._major >= 28 else ""  # noqa: PLR2004
+        return "failed to set up container networking: " if self._major >= 28 else ""
 
     def _cannot_remove(self, container: Container) -> str:
-        if self._major < 24:  # noqa: PLR2004 - the version that changed the words
+        if self._major < 24:
             return (
                 f"You cannot remove a {container.state} container {container.id}. "
                 "Stop the container before attempting removal or force remove"
@@ -384,7 +388,7 @@ class Engine:
 
     def _tell(self, container: Container, action: str, **more: str) -> None:
         attributes = {**container.spec.labels, "image": container.spec.image, "name": container.name, **more}
-        if self._major < 23:  # noqa: PLR2004 - older engines don't say how long it ran
+        if self._major < 23:
             attributes.pop("execDuration", None)
         self.events.tell("container", action, container.id, attributes)
 
@@ -393,6 +397,7 @@ class Engine:
         await self.crash()
 
     def running(self) -> Iterable[Container]:
+        """Those in state `running`."""
         return (container for container in self.containers.values() if container.state == "running")
 
 

@@ -10,7 +10,7 @@ from typing import Final
 HOME: Final = "/home/practice"
 FOLDERS: Final = (
     *("/", "/bin", "/boot", "/dev", "/etc", "/home", "/mnt", "/opt", "/proc", "/root", "/run", "/srv", "/sys"),
-    *("/tmp", "/usr", "/var", "/var/lib", "/var/log", "/var/run", "/dev/shm", "/dev/infiniband", HOME),  # noqa: S108
+    *("/tmp", "/usr", "/var", "/var/lib", "/var/log", "/var/run", "/dev/shm", "/dev/infiniband", HOME),
 )
 DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/fuse", "/dev/nvidia0", "/dev/nvidiactl", "/dev/infiniband/uverbs0")
 
@@ -27,9 +27,11 @@ class Files:
     ever: list[tuple[str, int]] = field(default_factory=list)  # path and mode of every file that was written
 
     def normal(self, path: str, folder: str = "") -> str:
+        """An absolute, normal path; what is relative starts in `folder`, or at home."""
         return posixpath.normpath(posixpath.join(folder or self.home, path))
 
     def exists(self, path: str) -> bool:
+        """Whether there is such a file or folder."""
         return path in self.content or path in self.folders or path in self.live
 
     def make_folder(self, path: str) -> None:
@@ -87,5 +89,5 @@ class Files:
 
     def reboot(self) -> None:
         """What lives in /tmp and /run does not survive."""
-        for path in [path for path in self.content if path.startswith(("/tmp/", "/run/"))]:  # noqa: S108
+        for path in [path for path in self.content if path.startswith(("/tmp/", "/run/"))]:
             del self.content[path]

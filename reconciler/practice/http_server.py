@@ -23,17 +23,21 @@ LARGEST_BODY: Final = 64 * 1024 * 1024
 class Reader(Protocol):
     """Where requests come from."""
 
-    async def read(self, size: int, /) -> bytes: ...
+    async def read(self, size: int, /) -> bytes:
+        """Some bytes, none at the end."""
 
 
 class Writer(Protocol):
     """Where answers go."""
 
-    def write(self, data: bytes, /) -> None: ...
+    def write(self, data: bytes, /) -> None:
+        """Send them, sooner or later."""
 
-    async def drain(self) -> None: ...
+    async def drain(self) -> None:
+        """Wait until there is room."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """No more will come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Request:
     body: bytes
 
     def json(self) -> Any:
+        """The body, read as JSON."""
         return json.loads(self.body or b"null")
 
 
@@ -64,6 +69,7 @@ Handler = Callable[[Request], Awaitable[Answer]]
 
 
 def json_answer(value: object, status: int = 200) -> Answer:
+    """An answer in JSON."""
     return Answer(status, json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
 
 

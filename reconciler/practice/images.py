@@ -39,6 +39,7 @@ class Reference:
 
     @property
     def registry(self) -> str:
+        """The host it comes from."""
         first, slash, _ = self.name.partition("/")
         return first if slash and (first == "localhost" or "." in first or ":" in first) else HUB
 
@@ -136,7 +137,7 @@ class Images:
             progress(f"{layer}: Pulling fs layer")
             if self._machine.switches.pull_stalled:
                 self._machine.switches.count("pull_stalls")
-                while self._machine.switches.pull_stalled:  # noqa: ASYNC110 - the switch is a plain value
+                while self._machine.switches.pull_stalled:
                     await asyncio.sleep(1)
             await asyncio.sleep(self.pull_seconds)
             self._refuse(reference)

@@ -18,7 +18,8 @@ CHUNK: Final = 65536
 class Droppable(Protocol):
     """A connection that can break."""
 
-    def drop(self) -> None: ...
+    def drop(self) -> None:
+        """Break it."""
 
 
 class Link:
@@ -53,6 +54,7 @@ class Relay:
         self._inner: asyncio.StreamWriter | None = None
 
     def drop(self) -> None:
+        """Break it."""
         self._writer.transport.abort()
         if self._inner is not None:
             self._inner.transport.abort()

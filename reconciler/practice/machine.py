@@ -84,6 +84,7 @@ class Machine:
 
     @property
     def disk_free(self) -> int:
+        """Bytes; none if a fault says so."""
         return 0 if self.switches.disk_full else max(0, self.disk_total - self.disk_used)
 
     def write_disk(self, size: int) -> bool:

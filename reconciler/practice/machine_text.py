@@ -69,10 +69,15 @@ def nvidia_smi(engine: Engine, argv: list[str]) -> str | None:
     busy = [c for c in engine.running() if c.spec.gpus and c.process is not None and c.process.ready.is_set()]
     load = min(96, sum(3 + int(digest(c.id)[:2], 16) % 9 for c in busy))
     values: dict[str, tuple[str, str]] = {
-        **{"name": (GPU, ""), "gpu_name": (GPU, ""), "index": ("0", ""), "count": ("1", "")},
-        **{"driver_version": ("580.95.05", ""), "compute_cap": ("12.1", "")},
-        **{"uuid": (f"GPU-{digest(engine.machine.name)[:8]}-0000-0000-0000-000000000001", "")},
-        **{"utilization.gpu": (str(load), " %"), "temperature.gpu": (str(38 + load // 4), "")},
+        "name": (GPU, ""),
+        "gpu_name": (GPU, ""),
+        "index": ("0", ""),
+        "count": ("1", ""),
+        "driver_version": ("580.95.05", ""),
+        "compute_cap": ("12.1", ""),
+        "uuid": (f"GPU-{digest(engine.machine.name)[:8]}-0000-0000-0000-000000000001", ""),
+        "utilization.gpu": (str(load), " %"),
+        "temperature.gpu": (str(38 + load // 4), ""),
         "power.draw": (f"{IDLE_WATTS + load * 0.9:.2f}", " W"),
     }
     row = [values.get(name, (NOT_AVAILABLE, "")) for name in names]

@@ -32,7 +32,8 @@ SERVER_SWITCHES: Final = frozenset({"--ignore-term", "--fail-bind-exit"})
 class Closing(Protocol):
     """Something that listens."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Stop listening."""
 
 
 Serve = Callable[["Process", int], Awaitable[Closing]]
@@ -176,6 +177,7 @@ class LogSink:
         self._rest = b""
 
     def write(self, data: bytes, /) -> None:
+        """Some output; whole lines are logged."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._log(self._stream, line.decode(errors="replace"))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SOCKETS: Final = frozenset({SOCKET, "/run/docker.sock"})
-OWN: Final = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0"})  # noqa: S104 - asked for, not bound
+OWN: Final = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0"})
 CHUNK: Final = 65536
 SIGPIPE: Final = 141
 
@@ -38,6 +38,7 @@ class ChannelSink:
         self._writer = writer
 
     def write(self, data: bytes, /) -> None:
+        """Send it to the client. Raises BrokenPipeError."""
         switches = self._session.spark.switches
         if switches.cut_output is not None:
             self._session.sent += len(data)
@@ -56,7 +57,7 @@ class Session(asyncssh.SSHServerProcess[bytes]):
     """One exec or shell request."""
 
     def __init__(self, server: PracticeServer) -> None:
-        super().__init__(self._handle, None, 3, False)  # noqa: FBT003 - asyncssh's own order
+        super().__init__(self._handle, None, 3, False)
         self.spark = server.spark
         self.lost = False
         self.sent = 0
@@ -64,6 +65,7 @@ class Session(asyncssh.SSHServerProcess[bytes]):
         server.sessions.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """asyncssh says that the channel is gone."""
         self.lost = True
         self._server.sessions.discard(self)
         super().connection_lost(exc)
@@ -124,18 +126,22 @@ class PracticeServer(asyncssh.SSHServer):
         self.sessions: set[Session] = set()
 
     def begin_auth(self, username: str) -> bool:
+        """Everybody has to log in."""
         return True
 
     def public_key_auth_supported(self) -> bool:
+        """With a key, and no other way."""
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """The fleet's own key, for the one user."""
         if self.spark.switches.auth_refused:
             self.spark.switches.count("auth_refused")
             return False
         return username == self.spark.user and key.public_data in self.spark.allowed_keys
 
     def session_requested(self) -> asyncssh.SSHServerSession[bytes]:
+        """As many as MaxSessions allows."""
         limit = self.spark.switches.max_sessions
         if len(self.sessions) >= limit:
             self.spark.switches.count("max_sessions")
@@ -143,6 +149,7 @@ class PracticeServer(asyncssh.SSHServer):
         return Session(self)
 
     def unix_connection_requested(self, dest_path: str) -> Callable[..., object]:
+        """Docker's socket, and no other."""
         self._forwardable()
         if dest_path not in SOCKETS or self.spark.switches.daemon_down:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "open failed")
@@ -155,6 +162,7 @@ class PracticeServer(asyncssh.SSHServer):
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
     ) -> Callable[..., object]:
+        """The ports on which its containers serve."""
         self._forwardable()
         served = self.spark.servers.get(dest_port)
         if served is None or dest_host not in OWN | {self.spark.address}:
@@ -222,6 +230,7 @@ class SshListener:
             await connection.wait_closed()
 
     async def close(self) -> None:
+        """Stop listening and end every connection."""
         if self._server is not None:
             self._server.close()
             self._spark.link.heal()

@@ -16,12 +16,18 @@ PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 API_VERSION: Final = "1.50"
 OLD_API_VERSION: Final = "1.41"
 EMPTY_ADDRESS: Final[Json] = {
-    **{"Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPAddress": "", "IPPrefixLen": 0},
-    **{"IPv6Gateway": "", "MacAddress": ""},
+    "Gateway": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "IPAddress": "",
+    "IPPrefixLen": 0,
+    "IPv6Gateway": "",
+    "MacAddress": "",
 }
 
 
 def api_version(engine: Engine) -> str:
+    """The newest API version this engine speaks."""
     return OLD_API_VERSION if engine.version.startswith("20.") else API_VERSION
 
 
@@ -72,7 +78,7 @@ def _networks(container: Container) -> Json:
 def listed_ports(container: Container) -> list[Json]:
     """`Ports` of `GET /containers/json`."""
     return [
-        {"IP": port.address or "0.0.0.0", "PrivatePort": port.inner, "PublicPort": port.host, "Type": port.protocol}  # noqa: S104
+        {"IP": port.address or "0.0.0.0", "PrivatePort": port.inner, "PublicPort": port.host, "Type": port.protocol}
         for port in container.ports
     ]
 
@@ -131,7 +137,10 @@ def inspected(container: Container) -> Json:
         "RestartCount": container.restarts,
         "Driver": "overlay2",
         "Platform": "linux",
-        **{"MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "", "ExecIDs": None},
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
         "HostConfig": _host_config(container),
         "GraphDriver": {"Data": {"ID": container.id}, "Name": "overlay2"},
         "Mounts": mount_points(container),
@@ -143,7 +152,7 @@ def inspected(container: Container) -> Json:
 def _bindings(ports: list[Publish], *, running: bool) -> Json:
     found: dict[str, list[Json]] = {}
     for port in ports:
-        address = port.address or ("0.0.0.0" if running else "")  # noqa: S104 - Docker's words
+        address = port.address or ("0.0.0.0" if running else "")
         host = {"HostIp": address, "HostPort": str(port.host) if port.host else ""}
         found.setdefault(f"{port.inner}/{port.protocol}", []).append(host)
     return dict(found)
@@ -179,9 +188,7 @@ def _host_config(container: Container) -> Json:
         "Runtime": "runc",
         "Memory": spec.memory,
         "NanoCpus": 0,
-        "Devices": [
-            {"PathOnHost": d[0], "PathInContainer": (d + d)[1], "CgroupPermissions": "rwm"} for d in devices
-        ],
+        "Devices": [{"PathOnHost": d[0], "PathInContainer": (d + d)[1], "CgroupPermissions": "rwm"} for d in devices],
         "DeviceRequests": spec.gpus or None,
         "MemorySwap": spec.memory * 2,
         "OomKillDisable": False,
@@ -199,9 +206,13 @@ def _config(container: Container) -> Json:
         "Hostname": spec.hostname or container.id[:12],
         "Domainname": "",
         "User": spec.user,
-        **{"AttachStdin": False, "AttachStdout": not spec.detach, "AttachStderr": not spec.detach},
+        "AttachStdin": False,
+        "AttachStdout": not spec.detach,
+        "AttachStderr": not spec.detach,
         **({"ExposedPorts": exposed} if exposed else {}),
-        **{"Tty": False, "OpenStdin": False, "StdinOnce": False},
+        "Tty": False,
+        "OpenStdin": False,
+        "StdinOnce": False,
         "Env": [*spec.env, PATH],
         "Cmd": spec.command or (None if spec.entrypoint else ["serve"]),
         "Image": spec.image,
@@ -216,7 +227,8 @@ def _config(container: Container) -> Json:
 
 def _network_settings(container: Container) -> Json:
     return {
-        **{"Bridge": "", "SandboxID": digest(f"sandbox {container.id}") if container.active else ""},
+        "Bridge": "",
+        "SandboxID": digest(f"sandbox {container.id}") if container.active else "",
         "Ports": _bindings(container.ports, running=True),
         "SandboxKey": "/var/run/docker/netns/default" if container.active else "",
         **EMPTY_ADDRESS,
@@ -248,7 +260,10 @@ def version(engine: Engine) -> Json:
         "Version": engine.version,
         "ApiVersion": api_version(engine),
         "MinAPIVersion": "1.24",
-        **{"GitCommit": "practice", "GoVersion": "go1.24.3", "Os": "linux", "Arch": "arm64"},
+        "GitCommit": "practice",
+        "GoVersion": "go1.24.3",
+        "Os": "linux",
+        "Arch": "arm64",
         "KernelVersion": KERNEL,
         "BuildTime": "2025-05-30T12:07:15.000000000+00:00",
     }
@@ -268,10 +283,21 @@ def info(engine: Engine) -> Json:
         "ContainersPaused": states.count("paused"),
         "ContainersStopped": sum(s in {"exited", "created", "dead"} for s in states),
         "Images": len(engine.images.all),
-        **{"Driver": "overlay2", "LoggingDriver": "json-file", "CgroupDriver": "systemd", "CgroupVersion": "2"},
+        "Driver": "overlay2",
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "systemd",
+        "CgroupVersion": "2",
         "SystemTime": rfc3339(machine.clock.nanos()),
-        **{"KernelVersion": KERNEL, "OperatingSystem": "Ubuntu 24.04.2 LTS", "OSType": "linux"},
-        **{"Architecture": "aarch64", "NCPU": 20, "MemTotal": machine.memory_total, "DockerRootDir": "/var/lib/docker"},
+        "KernelVersion": KERNEL,
+        "OperatingSystem": "Ubuntu 24.04.2 LTS",
+        "OSType": "linux",
+        "Architecture": "aarch64",
+        "NCPU": 20,
+        "MemTotal": machine.memory_total,
+        "DockerRootDir": "/var/lib/docker",
         "Runtimes": {"nvidia": {"path": "nvidia-container-runtime"}, "runc": {"path": "runc"}},
-        **{"DefaultRuntime": "runc", "Name": machine.name, "Labels": [], "ServerVersion": engine.version},
+        "DefaultRuntime": "runc",
+        "Name": machine.name,
+        "Labels": [],
+        "ServerVersion": engine.version,
     }

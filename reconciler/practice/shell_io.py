@@ -9,7 +9,8 @@ from typing import Protocol
 class Sink(Protocol):
     """Where output goes. Raises BrokenPipeError when nobody reads any more."""
 
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes, /) -> object:
+        """Send it on. Raises BrokenPipeError."""
 
 
 class Input:
@@ -19,6 +20,7 @@ class Input:
         self._data = data
 
     def read(self) -> bytes:
+        """All that is left."""
         data, self._data = self._data, b""
         return data
 
@@ -30,10 +32,12 @@ class Buffer:
         self.data = bytearray()
 
     def write(self, data: bytes, /) -> None:
+        """Send it on. Raises BrokenPipeError."""
         self.data += data
 
     @property
     def text(self) -> str:
+        """All of it, as text."""
         return self.data.decode(errors="surrogateescape")
 
 
@@ -46,9 +50,11 @@ class Io:
     stderr: Sink
 
     def out(self, text: str) -> None:
+        """Text for standard output."""
         self.stdout.write(text.encode(errors="surrogateescape"))
 
     def error(self, text: str) -> None:
+        """Text for standard error."""
         self.stderr.write(text.encode(errors="surrogateescape"))
 
 

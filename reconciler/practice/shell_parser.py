@@ -49,6 +49,7 @@ class Parser:
 
     @property
     def line(self) -> int:
+        """Where the cursor is, from 1."""
         return self._text.count("\n", 0, self._at) + 1
 
     def commands(self) -> Iterator[Sequence]:
@@ -376,7 +377,7 @@ class Parser:
             if match is None:
                 raise ShellSyntaxError("Bad substitution")
             self._at = match.end()
-            otherwise = Parser(match[3])._word() if match[3] else None  # noqa: SLF001 - the same class
+            otherwise = Parser(match[3])._word() if match[3] else None
             return Variable(match[1], quoted, otherwise)
         match = re.compile(r"\$([A-Za-z_]\w*|[0-9?@*#$!])", re.ASCII).match(self._text, self._at)
         if match is None:

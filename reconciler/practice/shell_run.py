@@ -93,9 +93,9 @@ class Shell:
             stdin = io.stdin
             for command in before:
                 passed = Buffer()
-                await self.child()._leaving(command, Io(stdin, passed, io.stderr))  # noqa: SLF001 - the same class
+                await self.child()._leaving(command, Io(stdin, passed, io.stderr))
                 stdin = Input(bytes(passed.data))
-            status = await self.child()._leaving(last, replace(io, stdin=stdin))  # noqa: SLF001
+            status = await self.child()._leaving(last, replace(io, stdin=stdin))
         return int(status == 0) if pipeline.negated else status
 
     async def _leaving(self, command: Command, io: Io) -> int:
@@ -104,7 +104,7 @@ class Shell:
         except Leave as leaving:
             return leaving.status
 
-    async def _command(self, command: Command, io: Io) -> int:  # noqa: PLR0911 - one per kind
+    async def _command(self, command: Command, io: Io) -> int:
         match command:
             case Simple():
                 return await self._simple(command, io)
@@ -140,7 +140,7 @@ class Shell:
             return USAGE
         shell = self.child() if group.subshell else self
         try:
-            return await shell._sequence(group.body, inner)  # noqa: SLF001 - the same class
+            return await shell._sequence(group.body, inner)
         except Return:
             raise
         except Leave as leaving:
@@ -265,7 +265,7 @@ class Shell:
         buffer = Buffer()
         child = self.child()
         try:
-            self.status = await child._sequence(sequence, replace(io, stdout=buffer))  # noqa: SLF001
+            self.status = await child._sequence(sequence, replace(io, stdout=buffer))
         except Leave as leaving:
             self.status = leaving.status
         return buffer.text.rstrip("\n")

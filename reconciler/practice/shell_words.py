@@ -77,7 +77,7 @@ async def _echo(_shell: Shell, argv: list[str], io: Io) -> int:
 
 async def _printf(_shell: Shell, argv: list[str], io: Io) -> int:
     """`%s` and `%d` only; the format is used again while there are arguments."""
-    if len(argv) < 2:  # noqa: PLR2004 - a format
+    if len(argv) < 2:
         io.error("printf: usage: printf format [arg ...]\n")
         return 2
     rest = argv[2:]
@@ -209,7 +209,7 @@ async def _command(shell: Shell, argv: list[str], io: Io) -> int:
     if argv[1:2] != ["-v"]:
         tool = BUILTINS.get(argv[1]) or shell.tools.get(argv[1])
         return await tool(shell, argv[1:], io) if tool else 127
-    name = argv[2] if len(argv) > 2 else ""  # noqa: PLR2004 - `command -v` and a name
+    name = argv[2] if len(argv) > 2 else ""
     if name in BUILTINS or name in shell.functions:
         io.out(f"{name}\n")
         return 0
@@ -255,11 +255,34 @@ async def _env(shell: Shell, _argv: list[str], io: Io) -> int:
 
 
 BUILTINS: Final[Mapping[str, Tool]] = {
-    **{":": _true, "true": _true, "false": _false, "echo": _echo, "printf": _printf, "exit": _exit},
-    **{"return": _return, "shift": _shift, "export": _export, "umask": _umask, "cd": _cd, "pwd": _pwd},
-    **{"[": _test, "test": _test, "command": _command, "set": _true, "trap": _true, "sync": _true},
+    ":": _true,
+    "true": _true,
+    "false": _false,
+    "echo": _echo,
+    "printf": _printf,
+    "exit": _exit,
+    "return": _return,
+    "shift": _shift,
+    "export": _export,
+    "umask": _umask,
+    "cd": _cd,
+    "pwd": _pwd,
+    "[": _test,
+    "test": _test,
+    "command": _command,
+    "set": _true,
+    "trap": _true,
+    "sync": _true,
 }
 PROGRAMS: Final[Mapping[str, Tool]] = {
-    **{"sh": _sh, "dash": _sh, "bash": _sh, "sleep": _sleep, "cat": _cat, "env": _env},
-    **{"true": _true, "false": _false, "echo": _echo, "printf": _printf},
+    "sh": _sh,
+    "dash": _sh,
+    "bash": _sh,
+    "sleep": _sleep,
+    "cat": _cat,
+    "env": _env,
+    "true": _true,
+    "false": _false,
+    "echo": _echo,
+    "printf": _printf,
 }

@@ -43,7 +43,7 @@ class Settings:
 class Spark:
     """What a test or the fleet holds in its hand."""
 
-    def __init__(self, name: str, number: int = 1, settings: Settings = Settings(), clock: Clock | None = None) -> None:  # noqa: B008 - frozen
+    def __init__(self, name: str, number: int = 1, settings: Settings = Settings(), clock: Clock | None = None) -> None:
         self.name = name
         self.user = USER
         self.address = f"{FIRST_ADDRESS}{number}"
@@ -86,6 +86,7 @@ class Spark:
 
     @property
     def host_key(self) -> asyncssh.SSHKey:
+        """The SSH server's private key."""
         if self._host_key is None:
             self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         return self._host_key

@@ -72,7 +72,12 @@ def container(instance: Instance, number: int = 1, *, spec_hash: str | None = No
 
 
 def foreign(name: str, number: int = 99, **changes: Any) -> Container:
-    given: dict[str, Any] = {"id": f"{number:012x}" + "0" * 52, "name": name, "image": "other/thing:1", "state": "running"}
+    given: dict[str, Any] = {
+        "id": f"{number:012x}" + "0" * 52,
+        "name": name,
+        "image": "other/thing:1",
+        "state": "running",
+    }
     return Container(**(given | changes))
 
 

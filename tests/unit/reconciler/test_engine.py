@@ -68,14 +68,16 @@ class StandIn:
                 if status == 0:  # never answers
                     continue
                 data = body if isinstance(body, bytes) else json.dumps(body).encode()
-                writer.write(f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode())
+                writer.write(
+                    f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+                )
                 writer.write(data)
 
     async def _events(self, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while (event := await self.events.get()) is not None:
             data = json.dumps(event).encode() + b"\n"
-            for part in (data[:7], data[7:]):  # a chunk is not a line
+            for part in (data[:2], data[2:]):  # a chunk is not a line
                 writer.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
         writer.write(b"0\r\n\r\n")
         writer.close()
@@ -124,7 +126,11 @@ async def test_a_stream_that_was_closed_is_opened_again(server: Sshd, tmp_path: 
 
 
 async def test_an_error_is_read_and_the_stream_kept(server: Sshd, tmp_path: Path) -> None:
-    async with standing_in(server, tmp_path, lambda _: (404, {"message": "No such container: x"})) as (stand_in, engine, _):
+    async with standing_in(server, tmp_path, lambda _: (404, {"message": "No such container: x"})) as (
+        stand_in,
+        engine,
+        _,
+    ):
         for _ in range(2):
             with pytest.raises(EngineError, match="No such container: x") as caught:
                 await engine.get("/containers/x/json")
@@ -235,7 +241,9 @@ async def test_events_come_as_they_happen(server: Sshd, tmp_path: Path) -> None:
             await stand_in.events.put(None)
             with pytest.raises(StopAsyncIteration):
                 await anext(events)
-        assert stand_in.asked[0] == "/events?filters=%7B%22type%22%3A+%5B%22container%22%5D%7D&since=1700000000.250000000"
+        assert (
+            stand_in.asked[0] == "/events?filters=%7B%22type%22%3A+%5B%22container%22%5D%7D&since=1700000000.250000000"
+        )
         assert stand_in.streams == 2
 
 

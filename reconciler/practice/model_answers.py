@@ -1,0 +1,146 @@
+"""What a practice model says: text, vectors and scores, each a function of the question and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reconciler.practice.clock import digest
+
+DIMENSIONS: Final = 64
+ECHOED: Final = 24  # words of the prompt that come back
+NUMBER: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One generated answer, to be sent whole or in parts."""
+
+    model: str
+    created: int
+    identity: str
+    prompt_tokens: int
+    tokens: tuple[str, ...]
+    finish: str
+    chat: bool
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """The tokens, counted."""
+        total = self.prompt_tokens + len(self.tokens)
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": len(self.tokens),
+            "total_tokens": total,
+        }
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": self.identity, "object": kind, "created": self.created, "model": self.model}
+
+    def whole(self) -> dict[str, Any]:
+        """A `chat.completion` or `text_completion`."""
+        text = "".join(self.tokens)
+        kind = "chat.completion" if self.chat else "text_completion"
+        said: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+        choice = {"index": 0, **said, "logprobs": None, "finish_reason": self.finish}
+        return {**self._head(kind), "choices": [choice], "usage": self.usage}
+
+    def parts(self, *, usage: bool) -> list[dict[str, Any]]:
+        """The chunks of a stream; with `usage`, a last one without choices that counts the tokens."""
+        kind = "chat.completion.chunk" if self.chat else "text_completion"
+        deltas: list[dict[str, Any]] = [{"delta": {"role": "assistant", "content": ""}}] if self.chat else []
+        deltas += [{"delta": {"content": token}} if self.chat else {"text": token} for token in self.tokens]
+        last: dict[str, Any] = {"delta": {}} if self.chat else {"text": ""}
+        found = [
+            {**self._head(kind), "choices": [{"index": 0, **delta, "logprobs": None, "finish_reason": None}]}
+            for delta in deltas
+        ]
+        found.append({**self._head(kind), "choices": [{"index": 0, **last, "finish_reason": self.finish}]})
+        if usage:
+            found.append({**self._head(kind), "choices": [], "usage": self.usage})
+        return found
+
+
+def _text(content: object) -> str:
+    """A message's content: a text, or a list of parts of which the texts count."""
+    if isinstance(content, list):
+        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")
+
+
+def reply(model: str, body: dict[str, Any], *, chat: bool, now: int) -> Reply:
+    """Raises KeyError or ValueError for a body that asks nothing."""
+    if chat:
+        messages = body["messages"]
+        if not isinstance(messages, list) or not messages:
+            raise ValueError("messages must be a list with at least one message")
+        prompt = "\n".join(_text(message.get("content")) for message in messages)
+        last = _text(messages[-1].get("content"))
+    else:
+        given = body["prompt"]
+        prompt = last = given if isinstance(given, str) else " ".join(map(str, given))
+    number = int(digest(f"{model}\n{prompt}")[:8], 16) % NUMBER
+    words = last.split()[:ECHOED]
+    said = f"Practice answer {number:04d} to: {' '.join(words)}" if words else f"Practice answer {number:04d}."
+    tokens = re.findall(r"\S+\s*", said)
+    most = body.get("max_completion_tokens") or body.get("max_tokens")
+    finish = "stop"
+    if isinstance(most, int) and most < len(tokens):
+        tokens, finish = tokens[:most], "length"
+    identity = f"{'chatcmpl' if chat else 'cmpl'}-{digest(prompt)[:24]}"
+    return Reply(model, now, identity, max(1, len(prompt.split())), tuple(tokens), finish, chat)
+
+
+def vector(text: str, dimensions: int) -> list[float]:
+    """A unit vector: texts that share words point in similar directions."""
+    found = [0.0] * dimensions
+    for word in re.findall(r"\w+", text.lower()) or [""]:
+        for number in range(4):
+            mark = digest(f"{number} {word}")
+            found[int(mark[:8], 16) % dimensions] += 1.0 if int(mark[8], 16) % 2 else -1.0
+    length = math.sqrt(sum(value * value for value in found))
+    if length == 0:
+        found[0] = length = 1.0
+    return [value / length for value in found]
+
+
+def embeddings(model: str, body: dict[str, Any]) -> dict[str, Any]:
+    """`/v1/embeddings`: floats or base64, `dimensions` as asked. Raises KeyError or ValueError."""
+    given = body["input"]
+    texts = [given] if isinstance(given, str) else given
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError("input must be a text or a list of texts")
+    dimensions = int(body.get("dimensions") or DIMENSIONS)
+    data: list[dict[str, Any]] = []
+    for index, text in enumerate(texts):
+        values: list[float] | str = vector(text, dimensions)
+        if body.get("encoding_format") == "base64":
+            values = base64.b64encode(struct.pack(f"<{dimensions}f", *values)).decode()
+        data.append({"object": "embedding", "index": index, "embedding": values})
+    tokens = sum(max(1, len(text.split())) for text in texts)
+    return {
+        "object": "list",
+        "data": data,
+        "model": model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+def rerank(model: str, body: dict[str, Any]) -> dict[str, Any]:
+    """`/v1/rerank`: documents by how many of the query's words they share. Raises KeyError."""
+    asked = vector(str(body["query"]), DIMENSIONS)
+    results: list[dict[str, Any]] = []
+    for index, document in enumerate(body["documents"]):
+        text = _text([document]) if isinstance(document, dict) else str(document)
+        likeness = sum(one * two for one, two in zip(asked, vector(text, DIMENSIONS), strict=True))
+        score = 1 / (1 + math.exp(-6 * (likeness - 0.3)))
+        results.append({"index": index, "document": {"text": text}, "relevance_score": round(score, 6)})
+    results.sort(key=lambda result: (-result["relevance_score"], result["index"]))
+    tokens = len(str(body["query"]).split())
+    top = int(body.get("top_n") or len(results))
+    identity = f"rerank-{digest(str(body['query']))[:24]}"
+    return {"id": identity, "model": model, "results": results[:top], "usage": {"total_tokens": tokens}}

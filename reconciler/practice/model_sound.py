@@ -1,0 +1,91 @@
+"""What a practice model hears and says: transcripts and speakers by the sound's length, speech as a tone."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import wave
+from email import message_from_bytes
+from typing import Any, Final
+
+from reconciler.practice.clock import digest
+from reconciler.practice.http_server import Answer, Request, json_answer
+
+RATE: Final = 16000
+LONGEST: Final = 3.0
+SECONDS_PER_LETTER: Final = 0.05
+TURN: Final = 2.0  # seconds until the other speaker has the word
+UNKNOWN_LENGTH: Final = 1.0
+
+
+def form(request: Request) -> dict[str, bytes]:
+    """The fields of multipart/form-data. Raises ValueError."""
+    kind = request.headers.get("content-type", "")
+    if not kind.startswith("multipart/form-data"):
+        raise ValueError("send multipart/form-data with a `file`")
+    message = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + request.body)
+    found: dict[str, bytes] = {}
+    for part in message.walk():
+        name = part.get_param("name", header="content-disposition")
+        data = part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(data, bytes):
+            found[name] = data
+    if "file" not in found:
+        raise ValueError("the form has no `file`")
+    return found
+
+
+def seconds(sound: bytes) -> float:
+    """The length of a WAV; for anything else a guess."""
+    try:
+        with wave.open(io.BytesIO(sound)) as opened:
+            return opened.getnframes() / opened.getframerate()
+    except (wave.Error, EOFError, ZeroDivisionError):
+        return UNKNOWN_LENGTH
+
+
+def transcription(request: Request) -> Answer:
+    """`/v1/audio/transcriptions`: json, text, verbose_json or srt-less plain. Raises ValueError."""
+    fields = form(request)
+    length = seconds(fields["file"])
+    text = f"This is practice transcript {digest(fields['file'].hex())[:4]} of {length:.1f} seconds."
+    wanted = fields.get("response_format", b"json").decode()
+    if wanted == "text":
+        return Answer(body=f"{text}\n".encode(), content_type="text/plain; charset=utf-8")
+    if wanted == "verbose_json":
+        segment = {"id": 0, "start": 0.0, "end": round(length, 3), "text": text}
+        whole: dict[str, Any] = {"task": "transcribe", "language": "english", "duration": round(length, 3)}
+        return json_answer({**whole, "text": text, "segments": [segment]})
+    return json_answer({"text": text})
+
+
+def diarization(request: Request) -> Answer:
+    """`/v1/diarize`: two speakers who take turns. Raises ValueError."""
+    length = seconds(form(request)["file"])
+    count = max(1, math.ceil(length / TURN))
+    segments = [
+        {
+            "start": turn * TURN,
+            "end": round(min(length, (turn + 1) * TURN), 3),
+            "speaker": f"SPEAKER_{turn % 2:02d}",
+        }
+        for turn in range(count)
+    ]
+    return json_answer({"duration": round(length, 3), "segments": segments})
+
+
+def speech(body: dict[str, Any]) -> Answer:
+    """`/v1/audio/speech`: a WAV whose length follows the text and whose pitch follows the voice. Raises KeyError."""
+    text, voice = str(body["input"]), str(body.get("voice", "practice"))
+    length = min(LONGEST, max(0.2, len(text) * SECONDS_PER_LETTER))
+    pitch = 180 + int(digest(voice)[:2], 16)
+    frames = int(RATE * length)
+    samples = (int(9000 * math.sin(2 * math.pi * pitch * at / RATE)) for at in range(frames))
+    target = io.BytesIO()
+    with wave.open(target, "wb") as opened:
+        opened.setnchannels(1)
+        opened.setsampwidth(2)
+        opened.setframerate(RATE)
+        opened.writeframes(struct.pack(f"<{frames}h", *samples))
+    return Answer(body=target.getvalue(), content_type="audio/wav")
