@@ -21,7 +21,7 @@ from api.environment import Reach
 from api.folder import DataFolder, Unusable
 from reconciler.hostkeys import HostKeys
 from reconciler.practice.console import USER
-from reconciler.practice.errors import EngineError
+from reconciler.practice.errors import DaemonError
 from reconciler.practice.faults import Faults
 from reconciler.practice.fleet import FIRST_PORT, PracticeFleet
 from reconciler.ssh import Link
@@ -32,7 +32,7 @@ from state.yaml_tree import as_map
 
 EXAMPLE: Final = Path(__file__).resolve().parent.parent / "examples" / "desired.yaml"
 MOST: Final = 16
-SECTION: Final = re.compile(rb"^sparks:.*\n(?:(?:[ \t#].*|[ \t]*)\n)*", re.MULTILINE)
+SECTION: Final = re.compile(rb"^sparks:.*\n(?:(?:[ \t].*)?\n)*", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class Workshop:
         except ValidationError as error:
             told = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise ValueError("; ".join(told)) from error
-        except EngineError as error:
+        except DaemonError as error:
             raise ValueError(str(error)) from error
 
     def ssh(self, name: str) -> str:
@@ -168,9 +168,10 @@ def with_sparks(text: bytes, sparks: Mapping[str, Mapping[str, Any]]) -> bytes:
     lines = ["sparks:  # practice Sparks: they live in `sparkkeep serve --practice` and end with it"]
     lines += [f"  {name}: {{host: {s['host']}, port: {s['port']}, user: {s['user']}}}" for name, s in sparks.items()]
     section = "\n".join(lines).encode() + b"\n\n"
+    text = text if text.endswith(b"\n") else text + b"\n"
     found = SECTION.search(text)
     if found is None:
-        return text.rstrip(b"\n") + b"\n\n" + section
+        return text + b"\n" + section
     return text[: found.start()] + section + text[found.end() :]
 
 

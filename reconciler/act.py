@@ -14,7 +14,7 @@ from enum import StrEnum
 from reconciler import shell
 from reconciler.explain import Explanation, explain
 from reconciler.hosts import Host
-from reconciler.launch import ENV_FOLDER, container_name
+from reconciler.launch import ENV_FOLDER
 from reconciler.model import Step, Verb
 from reconciler.ssh import LinkDown
 
@@ -45,7 +45,7 @@ def script_of(step: Step, secret: Callable[[str], str]) -> str:
     if not step.secrets:
         return step.command
     values = {variable: secret(name) for variable, name in step.secrets}
-    return shell.with_env_file(ENV_FOLDER, container_name(step.workload), values, step.argv)
+    return shell.with_env_file(ENV_FOLDER, step.name, values, step.argv)
 
 
 async def act(step: Step, host: Host, secret: Callable[[str], str]) -> Report:

@@ -85,6 +85,7 @@ class HostKeys:
         self._own = own
         self._stamp: Stamp | None = None
         self._known = asyncssh.SSHKnownHosts()
+        self._unread = False  # a file is there that can't be read, so nobody knows what "first" is
 
     def judge(self, host: str, addr: str, port: int, key: asyncssh.SSHKey, trust: Trust) -> Verdict:
         """The verdict on a key; on first use it is written down, then accepted."""
@@ -94,7 +95,7 @@ class HostKeys:
             return Verdict.CHANGED
         if keys or (port != SSH_PORT and key in self._entries(names)[0]):
             return Verdict.KNOWN
-        if trust != "on-first-use" or authorities:
+        if trust != "on-first-use" or authorities or self._unread:
             return Verdict.UNKNOWN
         try:
             self.trust(key_line(host, port, key))
@@ -135,12 +136,13 @@ class HostKeys:
         fields = line.split()
         if len(fields) < 3 or "\n" in line.strip() or not _parse(line):  # noqa: PLR2004 - name, kind, key
             raise ValueError("not a line of a known_hosts file: it needs a name, a kind of key, and the key")
-        old = self._own.read_text().splitlines() if self._own.exists() else []
+        old = self._own.read_text(errors="surrogateescape").splitlines() if self._own.exists() else []
         kept = [entry for entry in old if entry.split()[:2] != fields[:2]]
         self._own.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = self._own.with_name(f"{self._own.name}.{os.getpid()}.new")
         fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", errors="surrogateescape") as file:
             file.write("".join(f"{entry}\n" for entry in (*kept, line.strip())))
             file.flush()
             os.fsync(file.fileno())
@@ -192,19 +194,24 @@ class HostKeys:
         stamp = tuple(_stamp(file) for file in self._files)
         if stamp == self._stamp:
             return
-        self._known = asyncssh.SSHKnownHosts()
+        self._known, self._unread = asyncssh.SSHKnownHosts(), False
         for file, there in zip(self._files, stamp, strict=True):
-            if there is not None:
-                for line in file.read_text(errors="replace").splitlines():
-                    _load(self._known, line)
+            try:
+                text = "" if there is None else file.read_text(errors="replace")
+            except OSError:
+                text, self._unread = "", True
+            for line in text.splitlines():
+                _load(self._known, line)
         self._stamp = stamp
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:
     try:
         status = file.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:
+        return 0, 0, 0
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 

@@ -10,10 +10,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from reconciler.images import has_image
 from reconciler.model import OWNER, SPEC, Container, Failure, Held, Instance, ProbeResult, Scan, World
-from reconciler.target import Target
+from reconciler.target import NO_CONTAINER, Target
 
 
 class Kind(StrEnum):
@@ -29,9 +30,16 @@ class Kind(StrEnum):
     PRUNE = "prune"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+FROM_IMAGE: Final = (Kind.CREATE, Kind.RECREATE)
+TAKES_DOWN: Final = (Kind.PRUNE, Kind.RECREATE)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Job:
-    """One thing to do on one Spark. `instance` is missing for a prune, `container` for a first creation."""
+    """One thing to do on one Spark. `instance` is missing for a prune, `container` for a first creation.
+
+    Made by the thousand and never changed; not `frozen`, since that makes it three times as costly to make.
+    """
 
     kind: Kind
     spark: str
@@ -40,12 +48,13 @@ class Job:
     cause: str
     instance: Instance | None = None
     container: Container | None = None
+    failing: bool = False
 
     @property
     def stops(self) -> Container | None:
         """The running container that this job takes down for good; what guards count."""
-        taken = self.kind in {Kind.PRUNE, Kind.RECREATE} and self.container is not None and self.container.running
-        return self.container if taken else None
+        container = self.container
+        return container if container is not None and self.kind in TAKES_DOWN and container.running else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,38 +65,31 @@ class SparkView:
     scan: Scan
     target: Target
     world: World
-
-    @property
-    def owned(self) -> tuple[Container, ...]:
-        """The containers that carry our owner label."""
-        return tuple(c for c in self.scan.containers if c.labels.get(OWNER) == self.target.owner)
+    owned: tuple[Container, ...]  # the containers that carry our owner label
 
 
-def survey(view: SparkView) -> Iterator[Job | Held]:
+def survey(view: SparkView) -> list[Job | Held]:
     """A job or a reason for each thing on this Spark that is not as it should be; nothing for what is."""
     named = {container.name: container for container in view.scan.containers}
     instances = view.target.instances[view.spark]
     claimed = {instance.name for instance in instances}
     unclaimed = [container for container in view.owned if container.name not in claimed]
-    for container in sorted(unclaimed, key=lambda c: c.name):
-        yield from _unclaimed(view, container)
+    found = [_unclaimed(view, container) for container in sorted(unclaimed, key=lambda c: c.name)]
     for instance in instances:
+        container = named.get(instance.name)
         if instance.workload in view.target.suspended:
-            yield held(instance, "Suspended", f"{instance.workload} is suspended: nothing about it is changed")
+            found.append(held(instance, "Suspended", f"{instance.workload} is suspended: nothing about it is changed"))
+        elif container is None:
+            found.append(_absent(view, instance))
+        elif container.labels.get(OWNER) != view.target.owner:
+            found.append(held(instance, "NameTaken", _name_taken(container)))
+        elif container.spec_hash != instance.spec_hash:
+            found.append(_drifted(view, instance, container))
+        elif container.state == "running":
+            found += _running(view, instance, container)
         else:
-            yield from _compare(view, instance, named.get(instance.name))
-
-
-def _compare(view: SparkView, instance: Instance, container: Container | None) -> Iterator[Job | Held]:
-    """One instance against the container that has its name."""
-    if container is None:
-        yield from _absent(view, instance)
-    elif container.labels.get(OWNER) != view.target.owner:
-        yield held(instance, "NameTaken", _name_taken(container))
-    elif container.spec_hash != instance.spec_hash:
-        yield from _drifted(view, instance, container)
-    else:
-        yield from _present(view, instance, container)
+            found.append(_stopped(view, instance, container))
+    return found
 
 
 def held(instance: Instance, reason: str, message: str, *, until: float | None = None, terminal: bool = False) -> Held:
@@ -103,7 +105,7 @@ def held(instance: Instance, reason: str, message: str, *, until: float | None =
     )
 
 
-def _job(kind: Kind, instance: Instance, container: Container | None, cause: str) -> Job:
+def _job(kind: Kind, instance: Instance, container: Container | None, cause: str, *, failing: bool = False) -> Job:
     return Job(
         kind=kind,
         spark=instance.spark,
@@ -112,21 +114,21 @@ def _job(kind: Kind, instance: Instance, container: Container | None, cause: str
         cause=cause,
         instance=instance,
         container=container,
+        failing=failing,
     )
 
 
-def _unclaimed(view: SparkView, container: Container) -> Iterator[Job | Held]:
+def _unclaimed(view: SparkView, container: Container) -> Job | Held:
     """A container with our label that no instance of this Spark claims."""
     workload, rank = container.workload, container.rank
     if workload in view.target.suspended:
         message = f"{workload} is suspended: {container.name} stays"
-        yield Held(spark=view.spark, workload=workload, rank=rank, reason="Suspended", message=message)
-    elif container.state == "removing":
+        return Held(spark=view.spark, workload=workload, rank=rank, reason="Suspended", message=message)
+    if container.state == "removing":
         message = f"Docker is removing {container.name}"
-        yield Held(spark=view.spark, workload=workload, rank=rank, reason="Removing", message=message)
-    else:
-        cause = _why_unclaimed(view, container)
-        yield Job(kind=Kind.PRUNE, spark=view.spark, workload=workload, rank=rank, cause=cause, container=container)
+        return Held(spark=view.spark, workload=workload, rank=rank, reason="Removing", message=message)
+    cause = _why_unclaimed(view, container)
+    return Job(kind=Kind.PRUNE, spark=view.spark, workload=workload, rank=rank, cause=cause, container=container)
 
 
 def _why_unclaimed(view: SparkView, container: Container) -> str:
@@ -140,21 +142,20 @@ def _why_unclaimed(view: SparkView, container: Container) -> str:
     return f"{name} is {view.target.declared[name]}, not on {view.spark}"
 
 
-def _absent(view: SparkView, instance: Instance) -> Found:
+def _absent(view: SparkView, instance: Instance) -> Job | Held:
     if instance.on_demand:
-        yield held(instance, "OnDemand", f"{instance.workload} starts when it is asked for")
-    elif view.spark in view.target.cordoned:
-        yield held(instance, "Cordoned", f"{view.spark} is cordoned: nothing new starts there")
-    else:
-        return _when_possible(view, instance, Kind.CREATE, None, "no container of it on this Spark")
+        return held(instance, "OnDemand", f"{instance.workload} starts when it is asked for")
+    if view.spark in view.target.cordoned:
+        return held(instance, "Cordoned", f"{view.spark} is cordoned: nothing new starts there")
+    return _when_possible(view, instance, Kind.CREATE, None, NO_CONTAINER)
 
 
-def _drifted(view: SparkView, instance: Instance, container: Container) -> Found:
+def _drifted(view: SparkView, instance: Instance, container: Container) -> Job | Held:
     cause = drift(container, instance)
     if container.state == "removing":
-        yield held(instance, "Removing", f"Docker is removing {container.name}")
-    elif instance.on_demand:
-        yield Job(
+        return held(instance, "Removing", f"Docker is removing {container.name}")
+    if instance.on_demand:
+        return Job(
             kind=Kind.PRUNE,
             spark=view.spark,
             workload=instance.workload,
@@ -162,55 +163,46 @@ def _drifted(view: SparkView, instance: Instance, container: Container) -> Found
             cause=cause,
             container=container,
         )
-    elif view.spark in view.target.cordoned:
-        yield held(
-            instance,
-            "Cordoned",
-            f"{view.spark} is cordoned: {container.name} keeps running as it was ({cause})",
-        )
-    else:
-        return _when_possible(view, instance, Kind.RECREATE, container, cause)
+    if view.spark in view.target.cordoned:
+        text = f"{view.spark} is cordoned: {container.name} keeps running as it was ({cause})"
+        return held(instance, "Cordoned", text)
+    return _when_possible(view, instance, Kind.RECREATE, container, cause)
 
 
-def _present(view: SparkView, instance: Instance, container: Container) -> Found:
-    """A container of the right spec, in whatever state."""
-    if container.state == "running":
-        return _running(view, instance, container)
-    elif container.state in {"exited", "created"}:
-        if instance.on_demand:
-            yield held(instance, "OnDemand", f"{instance.workload} starts when it is asked for")
-        else:
-            return _when_possible(view, instance, Kind.START, container, _ended(container))
-    elif container.state == "paused":
-        yield _job(Kind.UNPAUSE, instance, container, "somebody paused it")
-    elif container.state == "dead":
-        return _when_possible(
-            view, instance, Kind.RECREATE, container, "Docker calls it dead: it could not be removed whole"
-        )
-    elif container.state == "removing":
-        yield held(instance, "Removing", f"Docker is removing {container.name}")
-    else:
-        yield held(instance, "Restarting", f"Docker is restarting it ({container.restart_count} times so far)")
-
-
-def _running(view: SparkView, instance: Instance, container: Container) -> Found:
+def _running(view: SparkView, instance: Instance, container: Container) -> Iterator[Job | Held]:
+    """A running container of the right spec."""
     probe = view.world.probes.get((instance.workload, view.spark))
     if view.world.restarts.get(container.id) == container.started_at:
         yield _job(Kind.RESTART, instance, container, "a person asked for a restart")
     elif (why := not_serving(instance, container, probe, view.world.now)) is not None:
-        return _when_possible(view, instance, Kind.RESTART, container, why)
+        yield _when_possible(view, instance, Kind.RESTART, container, why)
     if container.restart_policy != instance.restart:
-        yield _job(
-            Kind.UPDATE,
-            instance,
-            container,
-            f"restart policy: {container.restart_policy} -> {instance.restart}",
-        )
+        cause = f"restart policy: {container.restart_policy} -> {instance.restart}"
+        yield _job(Kind.UPDATE, instance, container, cause)
+
+
+def _stopped(view: SparkView, instance: Instance, container: Container) -> Job | Held:
+    """A container of the right spec that does not run."""
+    match container.state:
+        case "exited" | "created" if instance.on_demand:
+            return held(instance, "OnDemand", f"{instance.workload} starts when it is asked for")
+        case "exited" | "created":
+            return _when_possible(view, instance, Kind.START, container, _ended(container))
+        case "paused":
+            return _job(Kind.UNPAUSE, instance, container, "somebody paused it")
+        case "dead":
+            cause = "Docker calls it dead: it could not be removed whole"
+            return _when_possible(view, instance, Kind.RECREATE, container, cause)
+        case "removing":
+            return held(instance, "Removing", f"Docker is removing {container.name}")
+        case _:
+            text = f"Docker is restarting it ({container.restart_count} times so far)"
+            return held(instance, "Restarting", text)
 
 
 def _when_possible(
     view: SparkView, instance: Instance, kind: Kind, container: Container | None, cause: str
-) -> Found:
+) -> Job | Held:
     """The job, unless an earlier failure still holds it back; an image that is missing is fetched first."""
     failure = view.world.failures.get((instance.workload, view.spark))
     if (
@@ -218,21 +210,16 @@ def _when_possible(
         and failure.spec_hash == instance.spec_hash
         and (wait := _waiting(instance, failure, view.world.now))
     ):
-        yield wait
-        return
-    needs_image = kind in {Kind.CREATE, Kind.RECREATE}
-    if not needs_image or has_image(view.scan.images, instance.spec.image):
-        yield _job(kind, instance, container, cause)
-    elif (view.spark, instance.spec.image) in view.world.pulling:
-        yield held(instance, "Pulling", f"{view.spark} is fetching {instance.spec.image}")
-    elif instance.pull == "never":
-        yield held(
-            instance,
-            "ImageMissing",
-            f"{instance.spec.image} is not on {view.spark}, and `pull: never` forbids fetching it",
-        )
-    else:
-        yield _job(Kind.PULL, instance, container, f"{instance.spec.image} is not on {view.spark} ({cause})")
+        return wait
+    image = instance.spec.image
+    if kind not in FROM_IMAGE or has_image(view.scan.images, image):
+        return _job(kind, instance, container, cause, failing=kind is Kind.RESTART)
+    if (view.spark, image) in view.world.pulling:
+        return held(instance, "Pulling", f"{view.spark} is fetching {image}")
+    if instance.pull == "never":
+        text = f"{image} is not on {view.spark}, and `pull: never` forbids fetching it"
+        return held(instance, "ImageMissing", text)
+    return _job(Kind.PULL, instance, container, f"{image} is not on {view.spark} ({cause})")
 
 
 def _waiting(instance: Instance, failure: Failure, now: float) -> Held | None:

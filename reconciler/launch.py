@@ -43,8 +43,11 @@ def container_name(workload: str, rank: int | None = None) -> str:
 
 
 def flag_arguments(flags: Mapping[str, JsonValue]) -> Iterator[str]:
-    """A flags map as arguments: `true` is a bare flag, `false` and null leave it out, maps become JSON."""
-    for name, value in flags.items():
+    """A flags map as arguments, by name: `true` is a bare flag, `false` and null leave it out, maps become JSON.
+
+    The order in the file means nothing, so it must not look like drift.
+    """
+    for name, value in sorted(flags.items()):
         if value is None or value is False:
             continue
         yield f"--{name}"

@@ -61,7 +61,8 @@ class Loop:
         self.now = now
         self._ledger = Ledger(self._rng)
         self.workers: dict[str, Worker] = {}
-        self._sparks: dict[str, Spark] = {}
+        self.epoch = 0
+        self._ways: dict[str, tuple[object, ...]] = {}  # how each Spark is reached
         self._placements = Placements(on={}, waiting={})
         self._target: Target | None = None
         self._approved: frozenset[str] = frozenset()
@@ -89,13 +90,13 @@ class Loop:
     def declared(self) -> None:
         """The desired state changed: hold the workers of the Sparks that it names, and look at all of them."""
         desired = self.store.current.loaded.desired
-        for name in list(self.workers):
-            if self._sparks[name] != desired.sparks.get(name):
-                self._dismiss(name)
-        for name, spark in desired.sparks.items():
+        ways = {name: _way(spark, desired.settings.owner) for name, spark in desired.sparks.items()}
+        leaving = {name: self._dismiss(name) for name in list(self.workers) if self._ways[name] != ways.get(name)}
+        for name, way in ways.items():
             if name not in self.workers:
-                self._hire(name, spark)
-        self._target = None
+                self._hire(name, desired.sparks[name], after=leaving.get(name))
+                self._ways[name] = way
+        self._wanted_changed()
         names = set(self.store.current.loaded.resolved)
         self._placements = Placements(
             on={name: spark for name, spark in self._placements.on.items() if name in names}, waiting={}
@@ -104,8 +105,11 @@ class Loop:
         self._tidy()
         self.wake_all()
 
-    def _hire(self, name: str, spark: Spark) -> None:
-        self._sparks[name] = spark
+    def _wanted_changed(self) -> None:
+        self._target = None
+        self.epoch += 1
+
+    def _hire(self, name: str, spark: Spark, *, after: asyncio.Task[None] | None) -> None:
         worker = Worker(
             name,
             self._connect(name, spark),
@@ -116,15 +120,16 @@ class Loop:
             now=self.now,
         )
         self.workers[name] = worker
-        worker.start()
+        worker.start(after)
 
-    def _dismiss(self, name: str) -> None:
+    def _dismiss(self, name: str) -> asyncio.Task[None]:
         """The Spark is no longer declared, or is reached in another way: nothing on it is touched."""
         worker = self.workers.pop(name)
-        self._sparks.pop(name)
+        self._ways.pop(name)
         task = asyncio.create_task(worker.close(), name=f"{name} close")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+        return task
 
     def _tidy(self) -> None:
         target = self.target()
@@ -242,7 +247,7 @@ class Loop:
     def override(self, verb: Override, name: str, *, on: bool, by: str) -> None:
         """Suspend a workload, cordon or drain a Spark, or undo it."""
         self.history.override(verb, name, on=on, by=by)
-        self._target = None
+        self._wanted_changed()
         self.wake_all()
 
     def wake_all(self) -> None:
@@ -293,3 +298,8 @@ class Loop:
     def reasons(self, spark: str, held: Iterable[Held]) -> None:
         """What was left alone on a Spark, and why."""
         self.history.reasons(spark, tuple(held))
+
+
+def _way(spark: Spark, owner: str) -> tuple[object, ...]:
+    """How a Spark is reached and whose containers are ours: another way takes another worker."""
+    return (spark.host, spark.user, spark.port, spark.key, spark.jump, spark.trust, spark.socket, owner)

@@ -246,6 +246,8 @@ class Step(Value):
     destructive: bool = False
     look_first: str = ""
     secrets: tuple[tuple[str, str], ...] = ()
+    name: str = ""  # of the container
+    failing: bool = False  # the step answers a failure, which counts towards the backoff
     timeout: float = 60.0
 
     @property

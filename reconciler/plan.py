@@ -11,52 +11,46 @@ from collections.abc import Iterable
 
 from reconciler import guards
 from reconciler.jobs import Job, SparkView, held, survey
-from reconciler.model import Held, Plan, Sight, Step, World
+from reconciler.model import OWNER, Held, Plan, Sight, Step, World
 from reconciler.sequence import sequence
 from reconciler.target import Target
 
 
 def plan(target: Target, world: World) -> Plan:
     """The plan for the whole fleet."""
-    surveys = {spark: _survey(target, world, spark) for spark in target.sparks}
-    destroyed = [job.stops.id for found in surveys.values() for job in found if isinstance(job, Job) and job.stops]
+    surveys = [_survey(target, world, spark) for spark in target.sparks]
+    destroyed = [stopped.id for _, jobs, _ in surveys for job in jobs if (stopped := job.stops)]
     verdict = guards.judge(target, world, destroyed)
     steps: list[Step] = []
     withheld: list[Step] = []
     reasons: list[Held] = [*target.refused]
-    for spark, found in surveys.items():
-        jobs = [entry for entry in found if isinstance(entry, Job)]
-        reasons += (entry for entry in found if isinstance(entry, Held))
-        if not jobs:
+    for view, jobs, left in surveys:
+        reasons += left
+        if view is None or not jobs:
             continue
-        view = _view(target, world, spark)
-        assert view is not None, "jobs come only from a current scan"  # noqa: S101  # a law of _survey, not input
-        allowed = [job for job in jobs if not _withhold(job, verdict, world)]
-        kept_back = [job for job in jobs if _withhold(job, verdict, world)]
+        allowed = jobs
         if verdict is not None:
+            kept_back = [job for job in jobs if job.stops and job.stops.id not in world.approved]
+            allowed = [job for job in jobs if job not in kept_back]
             reasons += (_guarded(job, verdict) for job in kept_back)
             withheld += sequence(view, kept_back)[0]
-        found_steps, waiting = sequence(view, allowed)
-        steps += found_steps
+        found, waiting = sequence(view, allowed)
+        steps += found
         reasons += waiting
     return Plan(revision=target.revision, steps=tuple(steps), held=tuple(reasons), withheld=tuple(withheld))
 
 
-def _view(target: Target, world: World, spark: str) -> SparkView | None:
-    scan = world.sights.get(spark, Sight()).current
-    return None if scan is None else SparkView(spark=spark, scan=scan, target=target, world=world)
-
-
-def _survey(target: Target, world: World, spark: str) -> list[Job | Held]:
-    view = _view(target, world, spark)
-    if view is not None:
-        return list(survey(view))
+def _survey(target: Target, world: World, spark: str) -> tuple[SparkView | None, list[Job], list[Held]]:
+    """What a Spark needs, and what is left alone there. There is no view of one whose scan is not current."""
     sight = world.sights.get(spark, Sight())
-    return [held(instance, sight.unknown, f"{spark}: {sight.message}") for instance in target.instances[spark]]
-
-
-def _withhold(job: Job, verdict: guards.Verdict | None, world: World) -> bool:
-    return verdict is not None and job.stops is not None and job.stops.id not in world.approved
+    scan = sight.current
+    if scan is None:
+        why = f"{spark}: {sight.message}"
+        return None, [], [held(instance, sight.unknown, why) for instance in target.instances[spark]]
+    owned = tuple(c for c in scan.containers if c.labels.get(OWNER) == target.owner)
+    view = SparkView(spark=spark, scan=scan, target=target, world=world, owned=owned)
+    found = survey(view)
+    return view, [e for e in found if isinstance(e, Job)], [e for e in found if isinstance(e, Held)]
 
 
 def _guarded(job: Job, verdict: guards.Verdict) -> Held:

@@ -8,6 +8,7 @@ goes into the reason. On a Spark an over-committed start does not fail, it hangs
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from reconciler import launch
@@ -19,8 +20,8 @@ from reconciler.shell import Argv
 COMMAND_TIMEOUT: Final = 60.0
 PULL_TIMEOUT: Final = 4 * 3600.0
 PRUNE_STOP_TIMEOUT: Final = 30.0
-STARTS: Final = frozenset({Kind.CREATE, Kind.RECREATE, Kind.START})
-AT_ONCE: Final = frozenset({Kind.UNPAUSE, Kind.UPDATE})
+STARTS: Final = (Kind.CREATE, Kind.RECREATE, Kind.START)
+AT_ONCE: Final = (Kind.UNPAUSE, Kind.UPDATE)
 
 
 class Sequence:
@@ -31,20 +32,20 @@ class Sequence:
         self.reserve = view.target.reserves[view.spark]
         self.steps: list[Step] = []
         self.held: list[Held] = []
-        self.pending = {id(job): job for job in jobs}
+        self.pending = dict.fromkeys(jobs)
         self.stopped: list[Container] = []
         self.holders = {port: c for c in view.owned if c.running for port in c.ports}
         self.taken: dict[int, str] = {}
         self.freed = 0
         starting = _starting(view)
-        self.available = view.scan.facts.memory_available - sum(c.memory for c, _ in starting)
-        self.claimed = [c for c, _ in starting if c.memory]
+        self.available = view.scan.facts.memory_available - sum(i.memory for _, i in starting)
+        self.claimed = [i for _, i in starting if i.memory]
         self.model_starting = next((i.workload for _, i in starting if i.kind == "model"), "")
         self.model_planned = ""
 
     def run(self) -> None:
         """Pulls and removals first, then what changes in place, then starts by priority."""
-        jobs = list(self.pending.values())
+        jobs = list(self.pending)
         self._pull(job for job in jobs if job.kind is Kind.PULL)
         for job in jobs:
             if job.kind is Kind.PRUNE:
@@ -55,7 +56,7 @@ class Sequence:
             elif job.kind is Kind.RESTART:
                 self._restart(job)
         starts = [job for job in jobs if job.kind in STARTS]
-        for job in sorted(starts, key=lambda j: (-_instance(j).priority, _instance(j).name)):
+        for job in sorted(starts, key=_turn):
             self._start(job)
 
     def _pull(self, jobs: Iterable[Job]) -> None:
@@ -73,7 +74,7 @@ class Sequence:
 
     def _take_down(self, job: Job, *, look_first: str = "") -> None:
         """Stop and remove the job's container, and count what that gives back."""
-        self.pending.pop(id(job), None)
+        self.pending.pop(job, None)
         container = job.container
         if container is None or container in self.stopped:
             return
@@ -110,7 +111,7 @@ class Sequence:
 
     def _start(self, job: Job) -> None:
         """A creation, recreation or start, if turn, ports and memory allow it; else the reason why not."""
-        if id(job) not in self.pending and job.kind is not Kind.RECREATE:
+        if job not in self.pending and job.kind is not Kind.RECREATE:
             return
         instance = _instance(job)
         is_model = instance.kind == "model" and instance.probe.kind != "none"
@@ -122,7 +123,7 @@ class Sequence:
             )
             return
         forward: list[Job] = []
-        reason = self._ports(job, forward) or self._memory(job, forward)
+        reason = self._ports(job, instance, forward) or self._memory(job, instance, forward)
         if reason is not None:
             self._hold(job, *reason)
             return
@@ -133,13 +134,12 @@ class Sequence:
             self._take_down(other, look_first=look)
         if job.kind is Kind.RECREATE:
             self._take_down(job, look_first=look)
-        self.pending.pop(id(job), None)
-        self._emit_start(job, look or self._memory_look(instance))
+        self.pending.pop(job, None)
+        self._emit_start(job, instance, look or self._memory_look(instance))
         if is_model:
             self.model_planned = instance.workload
 
-    def _emit_start(self, job: Job, look: str) -> None:
-        instance = _instance(job)
+    def _emit_start(self, job: Job, instance: Instance, look: str) -> None:
         self.available -= instance.memory
         self.taken.update(dict.fromkeys(instance.ports, instance.workload))
         if job.kind is Kind.START:
@@ -152,15 +152,13 @@ class Sequence:
         if instance.create_folders:
             argv = launch.make_folders(instance.create_folders)
             self.steps.append(_step(job, Verb.MKDIR, argv, "folders for its mounts exist", COMMAND_TIMEOUT, None, look))
-        argv = self.view.target.commands[instance.spark, instance.name]
-        effect = f"{instance.workload} starts on {self.view.spark}" + (
-            f", taking up to {gib(instance.memory)}" if instance.memory else ""
-        )
-        self.steps.append(_step(job, Verb.CREATE, argv, effect, COMMAND_TIMEOUT, None, look))
+        creation = self.view.target.creations[instance.spark, instance.name]
+        if look or job.cause != creation.cause:
+            creation = replace(creation, cause=job.cause, look_first=look)
+        self.steps.append(creation)
 
-    def _ports(self, job: Job, forward: list[Job]) -> tuple[str, str] | None:
+    def _ports(self, job: Job, instance: Instance, forward: list[Job]) -> tuple[str, str] | None:
         """Which port stands in the way, if one does. Jobs that give one free are added to `forward`."""
-        instance = _instance(job)
         for port in instance.ports:
             holder = self.holders.get(port)
             if port in self.taken:
@@ -176,15 +174,14 @@ class Sequence:
                     forward.append(giver)
         return None
 
-    def _memory(self, job: Job, forward: list[Job]) -> tuple[str, str] | None:
+    def _memory(self, job: Job, instance: Instance, forward: list[Job]) -> tuple[str, str] | None:
         """Why it does not fit, if it doesn't. Jobs whose stop makes room are added to `forward`."""
-        instance = _instance(job)
         need = instance.memory + self.reserve
         if need <= self.available:
             return None
         own = 0 if job.container in self.stopped else _memory_of(job)
         room = self.available + self.freed + own + sum(_memory_of(other) for other in forward)
-        others = [j for j in self.pending.values() if j.kind is Kind.RECREATE and j is not job and j not in forward]
+        others = [j for j in self.pending if j.kind is Kind.RECREATE and j is not job and j not in forward]
         for other in others:
             if need <= room:
                 break
@@ -197,7 +194,7 @@ class Sequence:
             f"{gib(instance.memory)} needed + {gib(self.reserve)} reserve > {gib(room)} to be had on {self.view.spark}"
         ]
         parts.append(f"MemAvailable {gib(self.view.scan.facts.memory_available)}")
-        parts += [f"{c.workload} still loading, up to {gib(c.memory)}" for c in self.claimed]
+        parts += [f"{i.workload} still loading, up to {gib(i.memory)}" for i in self.claimed]
         return "InsufficientMemory", "; ".join(parts)
 
     def _memory_look(self, instance: Instance) -> str:
@@ -208,14 +205,14 @@ class Sequence:
         return f"the memory of {names} must be seen to be back: {gib(instance.memory)} + {gib(self.reserve)} reserve"
 
     def _giver(self, holder: Container) -> Job | None:
-        return next((j for j in self.pending.values() if j.kind is Kind.RECREATE and j.container is holder), None)
+        return next((j for j in self.pending if j.kind is Kind.RECREATE and j.container is holder), None)
 
     def _listener(self, port: int) -> str:
         foreign = next((c for c in self.view.scan.containers if c.running and port in c.ports), None)
         return f"the container {foreign.name}, which is not ours" if foreign else "a process that is not ours"
 
     def _hold(self, job: Job, reason: str, message: str) -> None:
-        self.pending.pop(id(job), None)
+        self.pending.pop(job, None)
         kept = "; its old container keeps running" if job.stops and job.container not in self.stopped else ""
         self.held.append(held(_instance(job), reason, message + kept))
 
@@ -319,9 +316,16 @@ def _step(
         container=container.id if container else "",
         destructive=destructive,
         look_first=look_first,
-        secrets=_instance(job).spec.secrets if verb is Verb.CREATE else (),
+        name=container.name if container else _instance(job).name,
+        failing=job.failing and verb in {Verb.RESTART, Verb.STOP},
         timeout=timeout,
     )
+
+
+def _turn(job: Job) -> tuple[int, str]:
+    """The higher priority first, then by name."""
+    instance = _instance(job)
+    return -instance.priority, instance.name
 
 
 def _instance(job: Job) -> Instance:

@@ -101,7 +101,9 @@ def build(
         reserves={name: spark.reserve for name, spark in desired.sparks.items()},
         instances={name: tuple(sorted(found, key=lambda i: i.name)) for name, found in instances.items()},
         creations={
-            (i.spark, i.name): _creation(i, owner=owner, revision=revision) for found in instances.values() for i in found
+            (i.spark, i.name): _creation(i, owner=owner, revision=revision)
+            for found in instances.values()
+            for i in found
         },
         refused=tuple(refused),
         declared=declared,
@@ -175,6 +177,7 @@ def _creation(instance: Instance, *, owner: str, revision: str) -> Step:
         cause=NO_CONTAINER,
         consequence=f"{instance.workload} starts on {instance.spark}{memory}",
         secrets=instance.spec.secrets,
+        name=instance.name,
     )
 
 

@@ -9,16 +9,17 @@ the whole life of a Spark: `attend` keeps the connection and the event stream, `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final, Protocol
 
 from reconciler import launch, shell
 from reconciler.act import Report, Result, act
 from reconciler.due import Due
-from reconciler.explain import explain
+from reconciler.explain import Explanation, explain
 from reconciler.facts import ScanFailed
 from reconciler.hosts import Host
 from reconciler.ledger import Ledger
@@ -33,6 +34,8 @@ STOP_IS_RECENT: Final = 120.0
 SCAN_RETRY: Final = 1.0
 LOG_TAIL: Final = 20
 MAX_STEPS: Final = 100  # in one pass; a plan that is longer goes on in the next
+
+Ended = tuple[Instance, Container, Failure]
 
 log = logging.getLogger("sparkkeep.worker")
 
@@ -67,6 +70,10 @@ class Home(Protocol):
     def reasons(self, spark: str, held: tuple[Held, ...]) -> None:
         """What was left alone on a Spark, and why."""
 
+    @property
+    def epoch(self) -> int:
+        """Rises whenever a person changes what is wanted: a plan from before is then not followed further."""
+
 
 class Worker:
     """Keeps one Spark. `sight`, `pulling` and the prober's results are read by the planner."""
@@ -85,7 +92,7 @@ class Worker:
         self.name = name
         self.host = host
         self.sight = Sight()
-        self.pulling: dict[str, asyncio.Task[None]] = {}
+        self.pulling: set[str] = set()
         self.due = Due()
         self.passes = 0
         self._home = home
@@ -98,12 +105,18 @@ class Worker:
         self._up = asyncio.Event()
         self._full_at = float("-inf")
         self._stopped_at = float("-inf")
+        self._seen = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self) -> None:
-        """Begin to attend and to work."""
-        for work in (self._attend(), self._work()):
-            self._spawn(work, self.name)
+    def start(self, after: Awaitable[None] | None = None) -> None:
+        """Begin to attend and to work; `after` an earlier worker of this Spark has ended, so that never two act."""
+        self._spawn(self._live(after), self.name)
+
+    async def _live(self, after: Awaitable[None] | None) -> None:
+        if after is not None:
+            await after
+        self._spawn(self._attend(), f"{self.name} attend")
+        self._spawn(self._work(), f"{self.name} work")
 
     async def close(self) -> None:
         """End all tasks and let go of the Spark. A command under way is left to the Spark; the next scan tells."""
@@ -138,7 +151,16 @@ class Worker:
                 self.lost(down.reason, down.message)
             except ScanFailed as failed:
                 self.lost(failed.reason, str(failed))
-            await asyncio.sleep(self._reconnect.next_delay())
+            except Exception:  # the root of this task
+                log.exception("%s: attending failed", self.name)
+            await self._rest(self._reconnect.next_delay())
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait before the next attempt, but not longer than until a scan succeeds: then events are to be had again."""
+        self._seen.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._seen.wait()
 
     def _event(self, action: str) -> None:
         log.debug("%s: event %s", self.name, action)
@@ -165,15 +187,15 @@ class Worker:
                 self.due.after(POLL_PATIENT)
 
     async def _pass(self) -> None:
-        """One look, and what follows from it."""
-        await self._scan()
+        """One look, and what follows from it. Logs of the dead are read last: repair comes first."""
+        ended = await self._scan()
         self.passes += 1
-        plan = self._home.plan()
+        epoch, plan = self._home.epoch, self._home.plan()
         held = tuple(h for h in plan.held if h.spark == self.name)
         self._home.reasons(self.name, held)
         acted = False
         for step in plan.for_spark(self.name)[:MAX_STEPS]:
-            if step.look_first and acted:
+            if (step.look_first and acted) or self._home.epoch != epoch:
                 break
             if step.verb is Verb.PULL:
                 self._pull(step)
@@ -184,8 +206,10 @@ class Worker:
         if acted:
             self.due.now()
         self._schedule(held)
+        for instance, container, failure in ended:
+            self._spawn(self._read_log(instance, container, failure), f"{self.name} log of {container.name}")
 
-    async def _scan(self) -> None:
+    async def _scan(self) -> list[Ended]:
         loop_time = asyncio.get_running_loop().time()
         full = loop_time - self._full_at >= FULL_EVERY - 1.0
         before = self.sight
@@ -193,16 +217,19 @@ class Worker:
         if full:
             self._full_at = loop_time
         self._reconnect.reset()
+        self._seen.set()
         self.sight = Sight(scan=scan, unknown="", message="", since=before.since if not before.unknown else self._now())
-        self._take_stock(before.scan, scan)
+        ended = self._take_stock(before.scan, scan)
         self._home.saw(self.name, before, self.sight)
+        return ended
 
-    def _take_stock(self, before: Scan | None, scan: Scan) -> None:
+    def _take_stock(self, before: Scan | None, scan: Scan) -> list[Ended]:
         """What the scan says of our instances: ends to count, failures to forget, containers to probe."""
         if before is not None and before.facts.boot_id != scan.facts.boot_id:
             self._ledger.excuse(scan.containers)
         named = {c.name: c for c in scan.containers if self._home.owns(c)}
         running: list[tuple[Instance, Container]] = []
+        ended: list[Ended] = []
         for instance in self._home.instances(self.name):
             container = named.get(instance.name)
             if container is None:
@@ -214,8 +241,9 @@ class Worker:
                 failure = self._ledger.ended(instance, container, self._now())
                 if failure is not None:
                     self._home.failed(instance, failure)
-                    self._spawn(self._read_log(instance, container, failure), f"{self.name} log of {container.name}")
+                    ended.append((instance, container, failure))
         self.prober.follow(running)
+        return ended
 
     def _settle(self, instance: Instance, container: Container) -> None:
         key = (instance.workload, self.name)
@@ -224,12 +252,13 @@ class Worker:
 
     async def _run(self, step: Step) -> bool:
         """Run one step; False if what comes after it must not be run."""
-        if step.verb in {Verb.STOP, Verb.RESTART}:
+        if step.verb is Verb.STOP:
             self._ledger.expect_end(step.container)
             self._stopped_at = asyncio.get_running_loop().time()
         instance = self._instance(step)
-        if step.verb is Verb.RESTART and instance is not None:
-            self._count_restart(instance, step)
+        if step.failing and instance is not None:
+            why = Explanation("NotAnswering", step.cause, terminal=False)
+            self._fail(instance, why)
         action = self._home.begun(step)
         report = Report(result=Result.UNKNOWN, output="sparkkeep was stopped while the command ran")
         try:
@@ -237,31 +266,25 @@ class Worker:
         finally:
             self._home.done(action, step, report)
         if report.why is not None and instance is not None:
-            key = (step.workload, self.name)
-            self._home.failed(instance, self._ledger.fail(key, instance.spec_hash, report.why, self._now()))
+            self._fail(instance, report.why)
         return report.result is Result.DONE
 
-    def _count_restart(self, instance: Instance, step: Step) -> None:
-        """A restart for not answering is a failure that has to back off; one that was asked for is not."""
-        if "asked for" in step.cause:
-            return
-        why = explain("", otherwise=step.cause, reason="NotAnswering")
-        self._home.failed(instance, self._ledger.fail((step.workload, self.name), instance.spec_hash, why, self._now()))
+    def _fail(self, instance: Instance, why: Explanation) -> None:
+        failure = self._ledger.fail((instance.workload, self.name), instance.spec_hash, why, self._now())
+        self._home.failed(instance, failure)
 
     def _pull(self, step: Step) -> None:
         image = str(step.argv[-1])
         if image in self.pulling:
             return
-        task = asyncio.create_task(self._pull_image(step, image), name=f"{self.name} pull {image}")
-        self.pulling[image] = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.pulling.add(image)
+        self._spawn(self._pull_image(step, image), f"{self.name} pull {image}")
 
     async def _pull_image(self, step: Step, image: str) -> None:
         try:
             await self._run(step)
         finally:
-            self.pulling.pop(image, None)
+            self.pulling.discard(image)
             self.due.now()
 
     async def _read_log(self, instance: Instance, container: Container, failure: Failure) -> None:

@@ -73,6 +73,7 @@ class DesiredStore:
         self.path = Path(path)
         self.problems: tuple[Problem, ...] = ()
         self.since: float | None = None  # when the problems began
+        self._origin = str(self.path.absolute())
         self._generations = generations
         self._recipes = tuple(recipes)
         self._reread = reread
@@ -147,12 +148,12 @@ class DesiredStore:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    @property
-    def _origin(self) -> str:
-        return str(self.path.absolute())
-
     async def _read(self) -> Files:
-        return await asyncio.to_thread(lambda: (read_desired(self.path), read_recipes(self._recipes)))
+        try:
+            return await asyncio.to_thread(lambda: (read_desired(self.path), read_recipes(self._recipes)))
+        except Invalid:
+            self._seen = ""  # should the very same text come back, it is news
+            raise
 
     async def _look(self, *, settle: float) -> bool:
         """Bring into force what the files say now."""
@@ -178,7 +179,6 @@ class DesiredStore:
                 files = await self._read()
             except Invalid:
                 if attempt:
-                    self._seen = ""  # should the very same text come back, it is news
                     raise
             if files is not None and (files == last or fingerprint(*files) == self._seen):
                 return files

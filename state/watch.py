@@ -17,13 +17,13 @@ from watchfiles import Change, awatch
 
 from state.sources import SUFFIXES
 
-BREATH: Final = 5.0  # seconds between two glances at the clock and at the folders' inodes
+BREATH: Final = 1.0  # seconds between two glances at the clock and at the folders' inodes
 
 
 async def changes(paths: Sequence[Path], *, every: float) -> AsyncGenerator[None, None]:
     """Yields when one of these files or folders may have changed, and at least each `every` seconds."""
     names = {part.name for path in paths for part in (path, path.resolve())}
-    due = 0.0  # a first look once the watch stands: what changed before it gave no event
+    due = 0.0  # look as soon as the watch stands
     while True:
         folders = await asyncio.to_thread(_folders, paths)
         async with contextlib.aclosing(_stirs([path for path, _ in folders], min(every, BREATH))) as stirs:
@@ -32,6 +32,7 @@ async def changes(paths: Sequence[Path], *, every: float) -> AsyncGenerator[None
                     yield
                     due = time.monotonic() + every
                 if await asyncio.to_thread(_folders, paths) != folders:
+                    due = 0.0  # what changes until the new watch stands gives no event
                     break
 
 

@@ -98,12 +98,13 @@ async def _mkdir(shell: Shell, argv: list[str], io: Io) -> int:
     parents = "-p" in argv
     for word in (word for word in argv[1:] if not word.startswith("-")):
         path = shell.files.normal(word, shell.folder)
+        there = not parents and shell.files.exists(path)
         try:
-            if not parents and shell.files.exists(path):
-                raise FileExistsError(path)
             shell.files.make_folder(path)
         except FileExistsError:
-            io.error(f"mkdir: cannot create directory ‘{word}’: File exists\n")
+            there = True
+        if there:
+            io.error(f"mkdir: cannot create directory '{word}': File exists\n")
             status = 1
     return status
 

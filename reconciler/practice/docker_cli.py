@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from reconciler.practice import docker_run, docker_show
 from reconciler.practice.containers import parse_policy
 from reconciler.practice.docker_flags import BadUsage, Parsed, parse
 from reconciler.practice.docker_usage import COMMANDS, GROUPS
-from reconciler.practice.errors import DaemonError
+from reconciler.practice.errors import DaemonError, DaemonGone
 from reconciler.practice.images import parse_reference
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SOCKET: Final = "/var/run/docker.sock"
 DAEMON_DOWN: Final = f"Cannot connect to the Docker daemon at unix://{SOCKET}. Is the docker daemon running?"
+DAEMON_LEFT: Final = 'error during connect: Post "http://%2Fvar%2Frun%2Fdocker.sock/v1.50": EOF'
 CREATING: Final = frozenset({"run", "create"})
 SIGNALS: Final = {"KILL": 9, "TERM": 15, "INT": 2, "HUP": 1, "QUIT": 3, "USR1": 10, "USR2": 12}
 CLIENT_ERROR: Final = 125
@@ -39,10 +41,6 @@ class Command:
     at: float
     argv: tuple[str, ...]
     status: int | None = None
-
-
-class DockerDown(Exception):
-    """No daemon at the socket."""
 
 
 class DockerCli:
@@ -70,6 +68,7 @@ class DockerCli:
         }
 
     async def __call__(self, _shell: Shell, argv: list[str], io: Io) -> int:
+        """Run one command."""
         command = Command(self.engine.machine.clock.wall(), tuple(argv))
         self.log.append(command)
         command.status = await self._dispatch(argv[1:], io)
@@ -92,9 +91,9 @@ class DockerCli:
             return error.status
         try:
             return await self._perform(name, parsed, io)
-        except DockerDown:
+        except DaemonGone as gone:
             self.engine.machine.switches.count("daemon_down")
-            return self._failed(name, DAEMON_DOWN, io)
+            return self._failed(name, DAEMON_LEFT if gone.reached else DAEMON_DOWN, io)
         except DaemonError as error:
             return self._failed(name, f"Error response from daemon: {error}", io)
         except ValueError as error:
@@ -104,11 +103,19 @@ class DockerCli:
         if self.engine.machine.switches.daemon_down:
             if name == "inspect" and "format" not in parsed.flags:
                 io.out("[]\n")
-            raise DockerDown
+            raise DaemonGone(reached=False)
         acting = self._acting.get(name)
-        if acting is not None:
-            return await acting(parsed, io)
-        return await docker_show.SHOWING[name](self.engine, parsed, io)
+        work = docker_show.SHOWING[name](self.engine, parsed, io) if acting is None else acting(parsed, io)
+        call = asyncio.ensure_future(work)
+        self.engine.calls.add(call)
+        try:
+            await asyncio.wait({call})
+            if call.cancelled():
+                raise DaemonGone(reached=True)
+            return call.result()
+        finally:
+            self.engine.calls.discard(call)
+            call.cancel()
 
     @staticmethod
     def _failed(name: str, text: str, io: Io) -> int:
@@ -227,7 +234,7 @@ class DockerCli:
             try:
                 await self.engine.remove(name, force=force)
             except DaemonError as error:
-                gone += error.status == 404
+                gone += error.status == HTTPStatus.NOT_FOUND
                 raise
 
         failed = await self._each(parsed.arguments, io, remove)

@@ -240,7 +240,7 @@ def ulimit(text: str) -> tuple[str, int, int]:
     if name not in ULIMITS:
         raise ValueError(f"invalid ulimit type: {name}")
     parts = limits.split(":")
-    if len(parts) > 2:
+    if len(parts) > 2:  # noqa: PLR2004 - soft and hard
         raise ValueError(f"too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`")
     numbers = [whole(part) for part in parts]
     soft, hard = numbers[0], numbers[-1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.practice import shapes
 from reconciler.practice.clock import BILLION, ago, rfc3339
+from reconciler.practice.engine_texts import ANYWHERE
 
 if TYPE_CHECKING:
     from reconciler.practice.containers import Container
@@ -64,7 +65,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def human_size(size: float) -> str:
     """go-units' HumanSize: decimal, three digits."""
     unit = 0
-    while size >= 1000:
+    while size >= 1000:  # noqa: PLR2004 - decimal units
         size, unit = size / 1000, unit + 1
     return f"{size:.3g}{('B', 'kB', 'MB', 'GB', 'TB', 'PB')[unit]}"
 
@@ -78,7 +79,7 @@ def container_row(container: Container, now: float, *, whole: bool) -> dict[str,
     command = shapes.command_line(container)
     if not whole and len(command) > COMMAND_WIDTH:
         command = command[: COMMAND_WIDTH - 1] + "…"
-    ports = (f"{port.address or '0.0.0.0'}:{port.host}->{port.inner}/{port.protocol}" for port in container.ports)
+    ports = (f"{port.address or ANYWHERE}:{port.host}->{port.inner}/{port.protocol}" for port in container.ports)
     mounts = (mount.source for mount in container.spec.mounts)
     age = ago(now - container.created / BILLION)
     return {

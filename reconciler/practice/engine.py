@@ -1,7 +1,7 @@
 """The pretend Docker engine: containers from creation to removal, the way dockerd does it.
 
 Methods are what the daemon's API offers; they raise `DaemonError` with the daemon's own sentences. Whoever
-minds a running container is a task of its own (`_mind`), which also restarts it as its policy says.
+minds a running container is a task of its own (`mind`), which also restarts it as its policy says.
 """
 
 from __future__ import annotations
@@ -10,28 +10,24 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final
 
-from reconciler.practice.clock import BILLION, Ids, digest
-from reconciler.practice.containers import STOP_TIMEOUT, Container, Policy, Publish, Spec
+from reconciler.practice import engine_texts
+from reconciler.practice.clock import Ids
+from reconciler.practice.containers import STOP_TIMEOUT, Container, Policy, Spec
 from reconciler.practice.engine_checks import check_name, check_spec, conflict
+from reconciler.practice.engine_life import SIGKILL, SIGTERM, Life
 from reconciler.practice.errors import DaemonError, no_such_container
-from reconciler.practice.events import Events
 from reconciler.practice.files import Files
 from reconciler.practice.images import Images
 from reconciler.practice.machine import Machine
-from reconciler.practice.programs import Outcome, Process, Serve
+from reconciler.practice.programs import Serve
 
 VERSION: Final = "28.2.2"
-SIGKILL: Final = 9
-SIGTERM: Final = 15
 CRASHED: Final = 255
-NOT_STARTED: Final = 128
-FIRST_RANDOM_PORT: Final = 32768
-NETWORKS: Final = frozenset({"default", "bridge", "host", "none"})
 WORDS: Final = ("brave", "calm", "eager", "gentle", "keen", "lucid", "quirky", "vivid")
 PEOPLE: Final = ("borg", "curie", "hopper", "kepler", "lovelace", "noether", "ritchie", "turing")
 
 
-class Engine:
+class Engine(Life):
     """One Spark's containers and images."""
 
     def __init__(
@@ -44,14 +40,10 @@ class Engine:
         version: str = VERSION,
         pull_seconds: float = 1.0,
     ) -> None:
-        self.machine = machine
-        self.version = version
-        self.events = Events(machine.clock)
+        super().__init__(machine, files or Files(), serve=serve, version=version)
         self.images = Images(machine, self.events, pull_seconds=pull_seconds)
-        self.containers: dict[str, Container] = {}
-        self.files = files or Files()
+        self.calls: set[asyncio.Future[int]] = set()  # what clients are waiting for
         self._ids = ids
-        self._serve = serve
 
     # Looking
 
@@ -92,7 +84,7 @@ class Engine:
         for mount in spec.mounts:
             if mount.kind == "bind" and not self.files.exists(mount.source):
                 self.files.make_folder(mount.source)  # `-v` makes what it does not find, as root
-        self._tell(container, "create")
+        self.tell(container, "create")
         return container
 
     async def start(self, reference: str) -> None:
@@ -103,8 +95,8 @@ class Engine:
         if container.active:
             return
         container.restarts, container.restart_delay, container.stopped_by_hand = 0, 0.0, False
-        self._launch(container)
-        container.minder = asyncio.create_task(self._mind(container), name=f"mind {container.name}")
+        self.launch(container)
+        container.minder = asyncio.create_task(self.mind(container), name=f"mind {container.name}")
         await asyncio.sleep(0)
 
     async def stop(self, reference: str, seconds: int | None = None) -> None:
@@ -114,24 +106,24 @@ class Engine:
             return
         container.stopped_by_hand = True
         if container.state == "restarting":
-            await self._cancel_restart(container)
+            await self.cancel_restart(container)
         else:
             limit = seconds
             if limit is None:
                 limit = STOP_TIMEOUT if container.spec.stop_timeout is None else container.spec.stop_timeout
-            await self._signal(container, SIGTERM)
+            await self.signal(container, SIGTERM)
             try:
                 await asyncio.wait_for(container.ended.wait(), None if limit < 0 else limit)
             except TimeoutError:
-                await self._signal(container, SIGKILL)
+                await self.signal(container, SIGKILL)
                 await container.ended.wait()
-        self._tell(container, "stop")
+        self.tell(container, "stop")
 
     async def restart(self, reference: str, seconds: int | None = None) -> None:
         """Stop and start. Raises DaemonError."""
         await self.stop(reference, seconds)
         await self.start(reference)
-        self._tell(self.find(reference), "restart")
+        self.tell(self.find(reference), "restart")
 
     async def kill(self, reference: str, signal: int = SIGKILL) -> None:
         """A signal from a person: an end by it is not followed by a restart."""
@@ -141,9 +133,9 @@ class Engine:
         if signal in {SIGKILL, SIGTERM}:
             container.stopped_by_hand = True
         if container.state == "restarting":
-            await self._cancel_restart(container)
+            await self.cancel_restart(container)
             return
-        await self._signal(container, signal)
+        await self.signal(container, signal)
         if signal == SIGKILL:
             await container.ended.wait()
 
@@ -151,12 +143,12 @@ class Engine:
         """Raises DaemonError for one that runs, unless forced."""
         container = self.find(reference)
         if container.active and not force:
-            raise DaemonError(409, self._cannot_remove(container))
+            raise DaemonError(409, engine_texts.cannot_remove(container, self.major))
         if container.active:
             await self.kill(container.id)
         if self.containers.pop(container.id, None) is None:
             raise DaemonError(409, f"removal of container {container.id} is already in progress")
-        self._tell(container, "destroy")
+        self.tell(container, "destroy")
 
     def rename(self, reference: str, name: str) -> None:
         """Raises DaemonError."""
@@ -169,14 +161,14 @@ class Engine:
         except DaemonError as error:
             raise DaemonError(error.status, f"Error when allocating new name: {error}") from error
         old, container.name = container.name, name.removeprefix("/")
-        self._tell(container, "rename", oldName=f"/{old}")
+        self.tell(container, "rename", oldName=f"/{old}")
 
     def update(self, reference: str, *, policy: Policy) -> None:
         """Another restart policy, while it runs. Raises DaemonError."""
         container = self.find(reference)
         policy.check()
         container.spec.policy = policy
-        self._tell(container, "update")
+        self.tell(container, "update")
 
     def pause(self, reference: str) -> None:
         """Freeze its processes. Raises DaemonError."""
@@ -188,25 +180,31 @@ class Engine:
         container.state = "paused"
         if container.process is not None:
             container.process.unfrozen.clear()
-        self._tell(container, "pause")
+        self.tell(container, "pause")
 
     def unpause(self, reference: str) -> None:
         """Let it go on. Raises DaemonError."""
         container = self.find(reference)
         if container.state != "paused":
             raise DaemonError(500, f"Container {container.id} is not paused")
-        self._thaw(container)
-        self._tell(container, "unpause")
+        self.thaw(container)
+        self.tell(container, "unpause")
 
     # The machine under it
 
     async def crash(self) -> None:
         """Power loss: everything ends at once, and nobody is told."""
+        self.hang_up()
         minders = [c.minder for c in self.containers.values() if c.minder is not None]
         for minder in minders:
             minder.cancel()
         await asyncio.gather(*minders, return_exceptions=True)
         self.events.forget()
+
+    def hang_up(self) -> None:
+        """The daemon is gone: whoever waits for it waits no longer."""
+        for call in list(self.calls):
+            call.cancel()
 
     async def boot(self) -> None:
         """The daemon comes up: what ran has exited with 255 and starts again if its policy says so."""
@@ -228,153 +226,6 @@ class Engine:
                 except DaemonError as error:
                     container.error = str(error)
 
-    # A container's life
-
-    def _launch(self, container: Container) -> None:
-        """Take its ports and begin its process. Raises DaemonError and leaves it as it was."""
-        program = container.spec.argv[0]
-        if program in self.machine.switches.missing_programs:
-            self.machine.switches.count("program_missing")
-            self._not_started(container, 127, _not_found(program))
-        for device in container.spec.devices:
-            if not self.files.exists(device.partition(":")[0]):
-                text = f'error gathering device information while adding custom device "{device}"'
-                self._not_started(container, 127, f"{text}: no such file or directory")
-        container.ports = []
-        if container.spec.network not in NETWORKS and not container.spec.network.startswith("container:"):
-            self._not_started(container, NOT_STARTED, f"{self._networking}network {container.spec.network} not found")
-        if container.spec.network != "host":
-            for port in container.spec.publish:
-                self._publish(container, port)
-        container.state, container.error, container.oom_killed, container.exit_code = "running", "", False, 0
-        container.started = self.machine.clock.nanos()
-        container.pid = 1000 + container.started // 1000 % 60000
-        container.ended = asyncio.Event()
-        container.process = Process(
-            container, self.machine, serve=self._serve, log=lambda stream, line: self.log(container, stream, line)
-        )
-        self._tell(container, "start")
-
-    def _publish(self, container: Container, port: Publish) -> None:
-        host = port.host or next(n for n in range(FIRST_RANDOM_PORT, 61000) if n not in self.machine.listeners)
-        holder = self.machine.listeners.get(host)
-        if self.machine.listen(host, container.id):
-            container.ports.append(Publish(host, port.inner, port.protocol, port.address))
-            return
-        self.machine.unlisten(container.id)
-        container.ports = []
-        address = f"{port.address or '0.0.0.0'}:{host}"
-        if holder in self.containers:
-            why = f"Bind for {address} failed: port is already allocated"
-        else:
-            why = f"failed to bind host port for {address}: address already in use"
-            if self._major < 28:
-                why = f"Error starting userland proxy: listen tcp4 {address}: bind: address already in use"
-        endpoint = f"{container.name} ({digest('endpoint ' + container.id)})"
-        text = f"{self._networking}driver failed programming external connectivity on endpoint {endpoint}: {why}"
-        self._not_started(container, NOT_STARTED, text)
-
-    def _not_started(self, container: Container, code: int, text: str) -> None:
-        container.exit_code, container.error = code, text
-        raise DaemonError(500, text)
-
-    async def _mind(self, container: Container) -> None:
-        """Run the process, and again for as long as the policy wants."""
-        while container.process is not None:
-            outcome = await container.process.run()
-            delay = self._died(container, outcome)
-            if delay is None:
-                break
-            await asyncio.sleep(delay)
-            try:
-                self._launch(container)
-            except DaemonError:
-                self._settle(container, "exited")
-                break
-
-    def _died(self, container: Container, outcome: Outcome) -> float | None:
-        """Book the end; the seconds until the restart, or None if it stays down."""
-        now = self.machine.clock.nanos()
-        ran = (now - container.started) / BILLION
-        container.finished, container.exit_code, container.oom_killed = now, outcome.code, outcome.oom
-        container.pid, container.process, container.ports = 0, None, []
-        if outcome.oom:
-            self._tell(container, "oom")
-        self._tell(container, "die", execDuration=str(int(ran)), exitCode=str(outcome.code))
-        policy = container.spec.policy
-        wanted = policy.wants_restart(code=outcome.code, restarts=container.restarts, stopped_by_hand=False)
-        if container.stopped_by_hand or not wanted:
-            self._settle(container, "exited")
-            return None
-        container.restarts += 1
-        container.state = "restarting"
-        return container.next_delay(ran)
-
-    def _settle(self, container: Container, state: str) -> None:
-        container.state = state
-        container.ended.set()
-        self.log_ended(container)
-        if container.spec.auto_remove:
-            self.containers.pop(container.id, None)
-            self._tell(container, "destroy")
-
-    async def _cancel_restart(self, container: Container) -> None:
-        if container.minder is not None:
-            container.minder.cancel()
-            await asyncio.gather(container.minder, return_exceptions=True)
-        self._settle(container, "exited")
-
-    async def _signal(self, container: Container, signal: int) -> None:
-        self._tell(container, "kill", signal=str(signal))
-        self._thaw(container)
-        process = container.process
-        if process is None:
-            return
-        if signal == SIGKILL:
-            process.kill()
-        elif signal == SIGTERM:
-            process.terminate()
-        await asyncio.sleep(0)
-
-    def _thaw(self, container: Container) -> None:
-        if container.state == "paused":
-            container.state = "running"
-        if container.process is not None:
-            container.process.unfrozen.set()
-
-    # Small things
-
-    def log(self, container: Container, stream: str, line: str) -> None:
-        """A line that its program printed."""
-        container.logs.append((self.machine.clock.nanos(), stream, line))
-        self.log_ended(container)
-
-    @staticmethod
-    def log_ended(container: Container) -> None:
-        """Wake whoever follows the log."""
-        waiting, container.logged = container.logged, asyncio.Event()
-        waiting.set()
-
-    @property
-    def _major(self) -> int:
-        return int(self.version.partition(".")[0])
-
-    @property
-    def _networking(self) -> str:
-        return "failed to set up container networking: " if self._major >= 28 else ""
-
-    def _cannot_remove(self, container: Container) -> str:
-        if self._major < 24:
-            return (
-                f"You cannot remove a {container.state} container {container.id}. "
-                "Stop the container before attempting removal or force remove"
-            )
-        verb = "unpause" if container.state == "paused" else "stop"
-        return (
-            f'cannot remove container "/{container.name}": container is {container.state}: '
-            f"{verb} the container before removing or force remove"
-        )
-
     def _check_free(self, name: str) -> None:
         for other in self.containers.values():
             if other.name == name:
@@ -386,12 +237,6 @@ class Engine:
         taken = {container.name for container in self.containers.values()}
         return name if name not in taken else f"{name}{one}"
 
-    def _tell(self, container: Container, action: str, **more: str) -> None:
-        attributes = {**container.spec.labels, "image": container.spec.image, "name": container.name, **more}
-        if self._major < 23:
-            attributes.pop("execDuration", None)
-        self.events.tell("container", action, container.id, attributes)
-
     async def close(self) -> None:
         """End every task; nothing is told."""
         await self.crash()
@@ -399,11 +244,3 @@ class Engine:
     def running(self) -> Iterable[Container]:
         """Those in state `running`."""
         return (container for container in self.containers.values() if container.state == "running")
-
-
-def _not_found(program: str) -> str:
-    return (
-        "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create "
-        f'failed: unable to start container process: error during container init: exec: "{program}": '
-        "executable file not found in $PATH: unknown"
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from reconciler.practice.containers import NAME, Spec
+from reconciler.practice.containers import NAME, Mount, Spec
 from reconciler.practice.errors import DaemonError
 from reconciler.practice.files import Files
 
@@ -90,18 +90,23 @@ def check_spec(spec: Spec, files: Files) -> None:
     if not re.fullmatch(r"(|none|host|private|shareable|container:.+)", spec.ipc):
         raise DaemonError(400, f"Invalid IPC mode: {spec.ipc}")
     for mount in spec.mounts:
-        problem = ""
-        if mount.kind not in {"bind", "volume", "tmpfs"}:
-            problem = "mount type unknown"
-        elif not mount.target.startswith("/"):
-            problem = f"invalid mount path: '{mount.target}' mount path must be absolute"
-        elif mount.kind == "bind" and not mount.source.startswith("/"):
-            problem = f"invalid mount path: '{mount.source}' mount path must be absolute"
-        elif mount.kind == "bind" and not mount.by_volume_flag and not files.exists(mount.source):
-            problem = f"bind source path does not exist: {mount.source}"
-        if problem and mount.by_volume_flag:
-            text = f"{mount.source}:{mount.target}" + (f":{mount.mode}" if mount.mode else "")
-            problem = f'invalid mount config for type "{mount.kind}": {problem}'
-            raise DaemonError(400, f"invalid volume specification: '{text}': {problem}")
-        if problem:
-            raise DaemonError(400, f'invalid mount config for type "{mount.kind}": {problem}')
+        _check_mount(mount, files)
+
+
+def _check_mount(mount: Mount, files: Files) -> None:
+    problem = ""
+    if mount.kind not in {"bind", "volume", "tmpfs"}:
+        problem = "mount type unknown"
+    elif not mount.target.startswith("/"):
+        problem = f"invalid mount path: '{mount.target}' mount path must be absolute"
+    elif mount.kind == "bind" and not mount.source.startswith("/"):
+        problem = f"invalid mount path: '{mount.source}' mount path must be absolute"
+    elif mount.kind == "bind" and not mount.by_volume_flag and not files.exists(mount.source):
+        problem = f"bind source path does not exist: {mount.source}"
+    if not problem:
+        return
+    problem = f'invalid mount config for type "{mount.kind}": {problem}'
+    if mount.by_volume_flag:
+        text = f"{mount.source}:{mount.target}" + (f":{mount.mode}" if mount.mode else "")
+        problem = f"invalid volume specification: '{text}': {problem}"
+    raise DaemonError(400, problem)

@@ -14,3 +14,11 @@ class DaemonError(Exception):
 def no_such_container(reference: str) -> DaemonError:
     """The one everybody knows."""
     return DaemonError(404, f"No such container: {reference}")
+
+
+class DaemonGone(Exception):
+    """The daemon went away while a client waited for it, or was never there: `reached` tells which."""
+
+    def __init__(self, *, reached: bool) -> None:
+        super().__init__()
+        self.reached = reached

@@ -136,10 +136,10 @@ class Faults:
     async def _end(self, fault: str, reference: str, *, oom: bool) -> None:
         container: Container = self._spark.engine.find(reference)
         if container.process is not None:
+            process = container.process
             self._did(fault)
-            container.process.kill(oom=oom)
-            while container.process is not None and container.state == "running":
-                await asyncio.sleep(0)
+            process.kill(oom=oom)
+            await process.ended.wait()
 
     def unhealthy(self, container: str, on: bool = True) -> None:
         """/health says 503."""
@@ -159,7 +159,7 @@ class Faults:
         self._spark.hang_up_engine()
 
     def daemon_up(self) -> None:
-        """dockerd answers again."""
+        """The daemon answers again."""
         self._spark.switches.daemon_down = False
 
     async def daemon_restart(self, seconds: float = BOOT_SECONDS) -> None:
@@ -201,7 +201,7 @@ class Faults:
         self._spark.host_key = asyncssh.generate_private_key("ssh-ed25519")
 
     def max_sessions(self, count: int = 10) -> None:
-        """sshd's MaxSessions."""
+        """How many sessions sshd allows on a connection: MaxSessions."""
         self._spark.switches.max_sessions = count
 
     def command_delay(self, seconds: float = 0.0) -> None:

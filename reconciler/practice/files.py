@@ -9,8 +9,8 @@ from typing import Final
 
 HOME: Final = "/home/practice"
 FOLDERS: Final = (
-    *("/", "/bin", "/boot", "/dev", "/etc", "/home", "/mnt", "/opt", "/proc", "/root", "/run", "/srv", "/sys"),
-    *("/tmp", "/usr", "/var", "/var/lib", "/var/log", "/var/run", "/dev/shm", "/dev/infiniband", HOME),
+    "/ /bin /boot /dev /dev/infiniband /dev/shm /etc /home /mnt /opt /proc /root /run /srv /sys /tmp /usr /var "
+    "/var/lib /var/log /var/run"
 )
 DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/fuse", "/dev/nvidia0", "/dev/nvidiactl", "/dev/infiniband/uverbs0")
 
@@ -20,7 +20,7 @@ class Files:
     """Paths are absolute and normal; `normal` makes them so."""
 
     content: dict[str, bytes] = field(default_factory=lambda: dict.fromkeys(DEVICES, b""))
-    folders: set[str] = field(default_factory=lambda: set(FOLDERS))
+    folders: set[str] = field(default_factory=lambda: {*FOLDERS.split(), HOME})
     modes: dict[str, int] = field(default_factory=dict)
     home: str = HOME
     live: dict[str, Callable[[], str]] = field(default_factory=dict)  # files of /proc, made when they are read
@@ -89,5 +89,5 @@ class Files:
 
     def reboot(self) -> None:
         """What lives in /tmp and /run does not survive."""
-        for path in [path for path in self.content if path.startswith(("/tmp/", "/run/"))]:
+        for path in [path for path in self.content if path.startswith(("/tmp/", "/run/"))]:  # noqa: S108 - pretend
             del self.content[path]

@@ -18,6 +18,7 @@ from reconciler.practice.server import SshListener
 from reconciler.practice.spark import Settings, Spark
 
 FIRST_PORT: Final = 2200
+MOST: Final = 16  # as many as anybody has
 FOREIGN: Final = {  # what a Spark's owner may have started by hand
     "grafana": Spec(image="grafana/grafana:12.2.0", name="grafana", network="host", env=["PORT=3000"]),
     "jupyter": Spec(
@@ -62,7 +63,7 @@ class PracticeFleet:
         images: Iterable[str] = (),
         clock: Clock | None = None,
     ) -> None:
-        if not 1 <= count <= 16:
+        if not 1 <= count <= MOST:
             raise ValueError("a practice fleet has 1 to 16 Sparks")
         self.folder = Path(folder)
         self.settings = settings or Settings()

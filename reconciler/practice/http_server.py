@@ -11,6 +11,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -124,7 +125,11 @@ class HttpConnection:
             headers["content-length"] = str(len(answer.body))
         else:
             headers["transfer-encoding"] = "chunked"
-        self._send(h11.Response(status_code=answer.status, headers=list(headers.items())))
+        self._send(
+            h11.Response(
+                status_code=answer.status, headers=list(headers.items()), reason=HTTPStatus(answer.status).phrase
+            )
+        )
         if isinstance(answer.body, bytes):
             self._send(h11.Data(data=answer.body))
         elif not await self._stream(answer.body):

@@ -137,8 +137,7 @@ class Images:
             progress(f"{layer}: Pulling fs layer")
             if self._machine.switches.pull_stalled:
                 self._machine.switches.count("pull_stalls")
-                while self._machine.switches.pull_stalled:
-                    await asyncio.sleep(1)
+                await self._machine.switches.stall()
             await asyncio.sleep(self.pull_seconds)
             self._refuse(reference)
             progress(f"{layer}: Download complete")
@@ -174,10 +173,8 @@ class Images:
                     f"pull access denied for {reference.name}, repository does not exist or may require "
                     "'docker login': denied: requested access to the resource is denied",
                 )
-            raise DaemonError(
-                500,
-                f'Head "https://{reference.registry}/v2/{reference.path}/manifests/{reference.tag}": unauthorized: authentication required',
-            )
+            url = f"https://{reference.registry}/v2/{reference.path}/manifests/{reference.tag}"
+            raise DaemonError(500, f'Head "{url}": unauthorized: authentication required')
         if reference.tag == "missing" or {str(reference), reference.name} & switches.missing_images:
             switches.count("image_missing")
             if reference.registry == HUB:

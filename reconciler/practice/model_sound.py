@@ -40,7 +40,7 @@ def seconds(sound: bytes) -> float:
     """The length of a WAV; for anything else a guess."""
     try:
         with wave.open(io.BytesIO(sound)) as opened:
-            return opened.getnframes() / opened.getframerate()
+            return float(opened.getnframes() / opened.getframerate())
     except (wave.Error, EOFError, ZeroDivisionError):
         return UNKNOWN_LENGTH
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from reconciler.practice.files import Files
 from reconciler.practice.shell_io import Input, Io
@@ -58,6 +58,7 @@ class Process:
         self.unfrozen = asyncio.Event()
         self.unfrozen.set()
         self.ready = asyncio.Event()  # it listens
+        self.ended = asyncio.Event()
         self.flags = server_flags(container.spec.argv)
         self._serve = serve
         self._log = log
@@ -84,8 +85,9 @@ class Process:
         holder = self.container.id
         main = asyncio.create_task(self._main(), name=f"process {self.container.name}")
         timer = self._exit_timer()
+        ends: list[asyncio.Future[Any]] = [main, self._forced]
         try:
-            await asyncio.wait({main, self._forced}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             return self._forced.result() if self._forced.done() else Outcome(main.result())
         finally:
             if timer is not None:
@@ -96,6 +98,7 @@ class Process:
                 await listener.close()
             self.machine.unlisten(holder)
             self.machine.release_memory(holder)
+            self.ended.set()
 
     def _exit_timer(self) -> asyncio.TimerHandle | None:
         planned = self.machine.switches.exit_for(self.container.name, self.container.spec.image)

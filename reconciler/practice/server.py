@@ -9,23 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import asyncssh
 
 from reconciler.practice.docker_cli import SOCKET
+from reconciler.practice.engine_texts import ANYWHERE
 from reconciler.practice.http_server import HttpConnection
 from reconciler.practice.link import Relay
 from reconciler.practice.shell_io import Input, Io
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from reconciler.practice.spark import Spark
 
+Handler = Callable[["asyncssh.SSHReader[bytes]", "asyncssh.SSHWriter[bytes]"], Awaitable[None]]
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SOCKETS: Final = frozenset({SOCKET, "/run/docker.sock"})
-OWN: Final = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0"})
+OWN: Final = frozenset({"127.0.0.1", "localhost", "::1", ANYWHERE})
 CHUNK: Final = 65536
 SIGPIPE: Final = 141
 
@@ -65,7 +66,7 @@ class Session(asyncssh.SSHServerProcess[bytes]):
         server.sessions.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncssh says that the channel is gone."""
+        """The client or asyncssh says that the channel is gone."""
         self.lost = True
         self._server.sessions.discard(self)
         super().connection_lost(exc)
@@ -125,7 +126,7 @@ class PracticeServer(asyncssh.SSHServer):
         self.drop = drop
         self.sessions: set[Session] = set()
 
-    def begin_auth(self, username: str) -> bool:
+    def begin_auth(self, username: str) -> bool:  # noqa: ARG002 - asyncssh's signature
         """Everybody has to log in."""
         return True
 
@@ -148,7 +149,7 @@ class PracticeServer(asyncssh.SSHServer):
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "open failed")
         return Session(self)
 
-    def unix_connection_requested(self, dest_path: str) -> Callable[..., object]:
+    def unix_connection_requested(self, dest_path: str) -> Handler:
         """Docker's socket, and no other."""
         self._forwardable()
         if dest_path not in SOCKETS or self.spark.switches.daemon_down:
@@ -159,9 +160,7 @@ class PracticeServer(asyncssh.SSHServer):
 
         return serve
 
-    def connection_requested(
-        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-    ) -> Callable[..., object]:
+    def connection_requested(self, dest_host: str, dest_port: int, *_origin: object) -> Handler:
         """The ports on which its containers serve."""
         self._forwardable()
         served = self.spark.servers.get(dest_port)
@@ -194,11 +193,13 @@ class SshListener:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-        relay = Relay(self._spark.link, reader, writer)
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._pass_on(Relay(self._spark.link, reader, writer)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pass_on(self, relay: Relay) -> None:
+        """One connection, from its first byte to its last, and the SSH server on its far side."""
         ssh: list[asyncio.Task[None]] = []
 
         async def dial() -> Stream:
@@ -207,14 +208,12 @@ class SshListener:
             return await asyncio.open_connection(sock=near)
 
         try:
-            with contextlib.suppress(OSError, asyncio.CancelledError):
+            with contextlib.suppress(OSError):
                 await relay.run(dial)
         finally:
             for serving in ssh:
                 serving.cancel()
             await asyncio.gather(*ssh, return_exceptions=True)
-            if task is not None:
-                self._tasks.discard(task)
 
     async def _serve_ssh(self, sock: socket.socket, drop: Callable[[], None]) -> None:
         with contextlib.suppress(asyncssh.Error, OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.practice.clock import BILLION, ago, digest, rfc3339
+from reconciler.practice.engine_texts import ANYWHERE
 
 if TYPE_CHECKING:
     from reconciler.practice.containers import Container, Mount, Publish
@@ -78,7 +79,7 @@ def _networks(container: Container) -> Json:
 def listed_ports(container: Container) -> list[Json]:
     """`Ports` of `GET /containers/json`."""
     return [
-        {"IP": port.address or "0.0.0.0", "PrivatePort": port.inner, "PublicPort": port.host, "Type": port.protocol}
+        {"IP": port.address or ANYWHERE, "PrivatePort": port.inner, "PublicPort": port.host, "Type": port.protocol}
         for port in container.ports
     ]
 
@@ -152,7 +153,7 @@ def inspected(container: Container) -> Json:
 def _bindings(ports: list[Publish], *, running: bool) -> Json:
     found: dict[str, list[Json]] = {}
     for port in ports:
-        address = port.address or ("0.0.0.0" if running else "")
+        address = port.address or (ANYWHERE if running else "")
         host = {"HostIp": address, "HostPort": str(port.host) if port.host else ""}
         found.setdefault(f"{port.inner}/{port.protocol}", []).append(host)
     return dict(found)
@@ -201,7 +202,7 @@ def _host_config(container: Container) -> Json:
 
 def _config(container: Container) -> Json:
     spec = container.spec
-    exposed = {f"{port.inner}/{port.protocol}": {} for port in spec.publish}
+    exposed: Json = {f"{port.inner}/{port.protocol}": {} for port in spec.publish}
     return {
         "Hostname": spec.hostname or container.id[:12],
         "Domainname": "",

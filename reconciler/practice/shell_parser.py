@@ -117,7 +117,7 @@ class Parser:
             self._skip_blank()
 
     def _separator(self) -> bool:
-        """Step over one `;`. (`&` would run in the background, which no script of ours does.)"""
+        """Step over one `;`: there is no `&`, since no script of ours runs anything in the background."""
         self._skip_blank()
         if self._looking_at(";") and not self._looking_at(";;"):
             self._at += 1
@@ -244,7 +244,7 @@ class Parser:
         words: list[Word] = []
         self._skip_blank()
         while not self._end() and self._text[self._at] not in ";\n":
-            words.append(self._word())
+            words.append(self.word())
             self._skip_blank()
         self._separator()
         self._keyword("do")
@@ -274,9 +274,9 @@ class Parser:
             if not words and (match := re.compile(rf"({NAME.pattern})=", re.ASCII).match(self._text, self._at)):
                 self._at = match.end()
                 empty = self._end() or self._text[self._at] in META
-                assignments.append((match[1], Word() if empty else self._word()))
+                assignments.append((match[1], Word() if empty else self.word()))
                 continue
-            words.append(self._word())
+            words.append(self.word())
             if len(words) == 1 and self._looking_at("()") and not assignments:
                 self._at += 2
                 self._skip_lines()
@@ -295,7 +295,7 @@ class Parser:
             self._skip_blank()
             if self._end() or self._text[self._at] in META:
                 raise self._unexpected()
-            redirect = Redirect(number, operator, self._word())
+            redirect = Redirect(number, operator, self.word())
             if operator.startswith("<<"):
                 mark = "".join(part.text for part in redirect.target.parts if isinstance(part, Text))
                 self._waiting.append((redirect, mark, redirect.target.literal is None))
@@ -305,7 +305,8 @@ class Parser:
 
     # Words
 
-    def _word(self) -> Word:
+    def word(self) -> Word:
+        """One argument, up to a blank or an operator."""
         parts: list[Part] = []
         while not self._end() and self._text[self._at] not in META:
             character = self._text[self._at]
@@ -377,7 +378,7 @@ class Parser:
             if match is None:
                 raise ShellSyntaxError("Bad substitution")
             self._at = match.end()
-            otherwise = Parser(match[3])._word() if match[3] else None
+            otherwise = Parser(match[3]).word() if match[3] else None
             return Variable(match[1], quoted, otherwise)
         match = re.compile(r"\$([A-Za-z_]\w*|[0-9?@*#$!])", re.ASCII).match(self._text, self._at)
         if match is None:

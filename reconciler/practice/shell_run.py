@@ -57,7 +57,7 @@ class Shell:
         parser = Parser(text)
         try:
             for sequence in parser.commands():
-                await self._sequence(sequence, io)
+                await self.sequence(sequence, io)
         except ShellSyntaxError as error:
             io.error(f"{self.name}: {parser.line}: Syntax error: {error}\n")
             return USAGE
@@ -73,7 +73,8 @@ class Shell:
         """Another `sh` started from this one: its environment and folder, nothing else."""
         return Shell(self.tools, self.files, dict(self.variables), name=name, folder=self.folder, umask=self.umask)
 
-    async def _sequence(self, sequence: Sequence, io: Io) -> int:
+    async def sequence(self, sequence: Sequence, io: Io) -> int:
+        """Run commands one after the other."""
         for item in sequence.items:
             self.status = await self._and_or(item, io)
         return self.status
@@ -93,12 +94,13 @@ class Shell:
             stdin = io.stdin
             for command in before:
                 passed = Buffer()
-                await self.child()._leaving(command, Io(stdin, passed, io.stderr))
+                await self.child().leaving(command, Io(stdin, passed, io.stderr))
                 stdin = Input(bytes(passed.data))
-            status = await self.child()._leaving(last, replace(io, stdin=stdin))
+            status = await self.child().leaving(last, replace(io, stdin=stdin))
         return int(status == 0) if pipeline.negated else status
 
-    async def _leaving(self, command: Command, io: Io) -> int:
+    async def leaving(self, command: Command, io: Io) -> int:
+        """Run a command that only ends this shell if it says `exit`."""
         try:
             return await self._command(command, io)
         except Leave as leaving:
@@ -115,22 +117,22 @@ class Shell:
                 return 0
             case If():
                 for condition, body in command.branches:
-                    if await self._sequence(condition, io) == 0:
-                        return await self._sequence(body, io)
-                return await self._sequence(command.otherwise, io) if command.otherwise else 0
+                    if await self.sequence(condition, io) == 0:
+                        return await self.sequence(body, io)
+                return await self.sequence(command.otherwise, io) if command.otherwise else 0
             case For():
                 return await self._for(command, io)
             case While():
                 status = 0
-                while (await self._sequence(command.condition, io) == 0) != command.until:
-                    status = await self._sequence(command.body, io)
+                while (await self.sequence(command.condition, io) == 0) != command.until:
+                    status = await self.sequence(command.body, io)
                 return status
 
     async def _for(self, command: For, io: Io) -> int:
         status = 0
-        for value in [field for word in command.words for field in await self.expand(word, io)]:
+        for value in [text for word in command.words for text in await self.expand(word, io)]:
             self.variables[command.name] = value
-            status = await self._sequence(command.body, io)
+            status = await self.sequence(command.body, io)
         return status
 
     async def _group(self, group: Group, io: Io) -> int:
@@ -140,7 +142,7 @@ class Shell:
             return USAGE
         shell = self.child() if group.subshell else self
         try:
-            return await shell._sequence(group.body, inner)
+            return await shell.sequence(group.body, inner)
         except Return:
             raise
         except Leave as leaving:
@@ -202,7 +204,7 @@ class Shell:
     # Redirections
 
     async def _redirected(self, redirects: tuple[Redirect, ...], io: Io, line: int) -> tuple[Io, Callable[[], None]]:
-        """The streams after the redirections, and what writes the files out in the end. Raises OSError (told already)."""
+        """The streams after the redirections, and what writes the files in the end. Raises OSError, told already."""
         written: list[tuple[str, Buffer]] = []
         for redirect in redirects:
             target = await self.text(redirect.target, io)
@@ -265,7 +267,7 @@ class Shell:
         buffer = Buffer()
         child = self.child()
         try:
-            self.status = await child._sequence(sequence, replace(io, stdout=buffer))
+            self.status = await child.sequence(sequence, replace(io, stdout=buffer))
         except Leave as leaving:
             self.status = leaving.status
         return buffer.text.rstrip("\n")

@@ -77,7 +77,7 @@ async def _echo(_shell: Shell, argv: list[str], io: Io) -> int:
 
 async def _printf(_shell: Shell, argv: list[str], io: Io) -> int:
     """`%s` and `%d` only; the format is used again while there are arguments."""
-    if len(argv) < 2:
+    if len(argv) < 2:  # noqa: PLR2004 - a format
         io.error("printf: usage: printf format [arg ...]\n")
         return 2
     rest = argv[2:]
@@ -177,7 +177,7 @@ async def _test(shell: Shell, argv: list[str], io: Io) -> int:
     return int(held == negated)
 
 
-def _holds(shell: Shell, words: list[str]) -> bool | None:
+def _holds(shell: Shell, words: list[str]) -> bool | None:  # noqa: C901 - one case for each operator
     match words:
         case []:
             return False
@@ -209,7 +209,7 @@ async def _command(shell: Shell, argv: list[str], io: Io) -> int:
     if argv[1:2] != ["-v"]:
         tool = BUILTINS.get(argv[1]) or shell.tools.get(argv[1])
         return await tool(shell, argv[1:], io) if tool else 127
-    name = argv[2] if len(argv) > 2 else ""
+    name = argv[2] if len(argv) > 2 else ""  # noqa: PLR2004 - `command -v` and a name
     if name in BUILTINS or name in shell.functions:
         io.out(f"{name}\n")
         return 0

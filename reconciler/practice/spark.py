@@ -123,6 +123,7 @@ class Spark:
     def hang_up_engine(self) -> None:
         """The daemon went away: its clients see their connections end."""
         self.engine.events.forget()
+        self.engine.hang_up()
         for writer in list(self._api_clients):
             with contextlib.suppress(OSError):
                 writer.close()

@@ -6,8 +6,12 @@ one that was survived.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
+
+STALL_STEP: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -42,6 +46,11 @@ class Switches:
     unhealthy: set[str] = field(default_factory=set)  # containers whose /health says 503
     deaf: set[str] = field(default_factory=set)  # containers whose server accepts and never answers
     counts: Counter[str] = field(default_factory=Counter)
+
+    async def stall(self) -> None:
+        """As long as pulls are stalled."""
+        while self.pull_stalled:  # noqa: ASYNC110 - the switch is a plain value
+            await asyncio.sleep(STALL_STEP)
 
     def count(self, fault: str) -> None:
         """Note that `fault` made a difference just now."""

@@ -1,7 +1,5 @@
 """What is declared changes, and the Sparks follow with exactly the commands that it takes."""
 
-from pathlib import Path
-
 from tests.keeper import Keeper
 from tests.scenarios.play import calm, declare, did, echo, nothing_done, passes, scenario, settled, watching, world
 from tests.scenarios.stage import Stage
@@ -164,7 +162,7 @@ async def folders_of_mounts_are_made(stage: Stage, keeper: Keeper) -> None:
 
 
 @scenario()
-async def a_fresh_controller_changes_nothing(stage: Stage, keeper: Keeper, folder: Path | None = None) -> None:
+async def a_fresh_controller_changes_nothing(stage: Stage, keeper: Keeper) -> None:
     """Everything it must know lies on the containers: an empty journal costs nothing."""
     one, two = stage.sparks
     services = {

@@ -94,6 +94,10 @@ class RealStage:
             return False
         return True
 
+    async def files(self, spark: str, folder: str) -> list[str]:
+        inside = ["ls", "-A", folder.replace("$HOME", "/root")]
+        return (await asyncio.to_thread(self._hosts[spark].run, inside)).splitlines()
+
     async def cut(self, spark: str) -> None:
         await self._do(spark, Host.cut)
 

@@ -67,6 +67,9 @@ class Stage(Protocol):
     async def has_folder(self, spark: str, path: str) -> bool:
         """Whether it exists on the Spark; `$HOME` is the SSH user's."""
 
+    async def files(self, spark: str, folder: str) -> list[str]:
+        """The names of what lies in a folder."""
+
     async def cut(self, spark: str) -> None:
         """Drop every packet, silently."""
 

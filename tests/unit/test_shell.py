@@ -26,7 +26,7 @@ def run(shell: str, script: str | bytes, **more: str) -> subprocess.CompletedPro
     """What the Spark does: the script is the shell's standard input."""
     data = script if isinstance(script, bytes) else script.encode()
     env = {"PATH": "/usr/bin:/bin", "HOME": "/home/of the user", "LC_ALL": "C.UTF-8"} | more
-    return subprocess.run([shell], input=data, capture_output=True, env=env, timeout=20)
+    return subprocess.run([shell], check=False, input=data, capture_output=True, env=env, timeout=20)
 
 
 def show(argv: list[Arg]) -> str:
@@ -127,9 +127,9 @@ def test_no_proper_prefix_of_a_command_runs(shell: str, argv: list[Arg], tmp_pat
     room = tmp_path / "room"
     room.mkdir()
     for prefix in proper_prefixes(join(argv)):
-        subprocess.run([shell], input=prefix, capture_output=True, cwd=room, env={"PATH": "/usr/bin:/bin", "HOME": str(room)}, timeout=20)
+        subprocess.run([shell], check=False, input=prefix, capture_output=True, cwd=room, env={"PATH": "/usr/bin:/bin", "HOME": str(room)}, timeout=20)
         assert not list(room.iterdir()), prefix
-    done = subprocess.run([shell], input=guarded(join(argv)).encode(), cwd=room, env={"PATH": "/usr/bin:/bin", "HOME": str(room)}, timeout=20)
+    done = subprocess.run([shell], check=False, input=guarded(join(argv)).encode(), cwd=room, env={"PATH": "/usr/bin:/bin", "HOME": str(room)}, timeout=20)
     assert done.returncode == 0
     assert list(room.iterdir())
 
@@ -160,7 +160,7 @@ def test_the_guard_passes_the_exit_status_on() -> None:
 
 @pytest.mark.parametrize("login", [shell for shell in ("sh", "bash", "zsh", "fish", "csh", "tcsh") if shutil.which(shell)])
 def test_the_login_shell_only_sees_a_bare_word(login: str) -> None:
-    done = subprocess.run([login, "-c", REMOTE_SHELL], input=guarded("echo $0 'a b'").encode(), capture_output=True, timeout=20)
+    done = subprocess.run([login, "-c", REMOTE_SHELL], check=False, input=guarded("echo $0 'a b'").encode(), capture_output=True, timeout=20)
     assert done.stdout == b"sh a b\n"
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -33,7 +33,7 @@ class StandIn:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
-    async def __aenter__(self) -> StandIn:
+    async def __aenter__(self) -> Self:
         self.path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, self.path)
         return self
@@ -152,7 +152,7 @@ async def test_an_engine_that_hangs_is_down(server: Sshd, tmp_path: Path) -> Non
     answers = [(0, None), (200, {"ok": True})]
     async with standing_in(server, tmp_path, lambda _: answers.pop(0), timeout=0.5) as (stand_in, engine, _):
         began = time.monotonic()
-        with pytest.raises(EngineDown, match="within 0.5 s"):
+        with pytest.raises(EngineDown, match=r"within 0\.5 s"):
             await engine.get("/hangs")
         assert time.monotonic() - began < 2
         assert await engine.get("/again") == {"ok": True}

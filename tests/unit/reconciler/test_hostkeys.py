@@ -140,10 +140,12 @@ def test_a_bad_line_does_not_hide_the_others(keys: HostKeys, known: Path) -> Non
     assert keys.judge("spark-1", "", 22, A, "known-hosts") is Verdict.KNOWN
 
 
-def test_a_file_that_may_not_be_read_is_as_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trust", ["known-hosts", "on-first-use"])
+def test_with_a_file_that_can_not_be_read_no_use_is_the_first(tmp_path: Path, trust: str) -> None:
     (tmp_path / "folder").mkdir()
     keys = HostKeys([tmp_path / "folder"], tmp_path / "own")
-    assert keys.judge("spark-1", "", 22, A, "known-hosts") is Verdict.UNKNOWN
+    assert keys.judge("spark-1", "", 22, A, trust) is Verdict.UNKNOWN  # type: ignore[arg-type]
+    assert not (tmp_path / "own").exists()
 
 
 def test_trusting_replaces_the_old_key_of_the_same_name_and_kind(keys: HostKeys, tmp_path: Path) -> None:
@@ -182,5 +184,5 @@ async def test_a_key_is_fetched_for_a_person_to_confirm(tmp_path: Path, keys: Ho
         config = tmp_path / "config"
         config.write_text(f"Host alias\n  HostName 127.0.0.1\n  Port {server.port}\n")
         assert await keys.fetch(Spark(host="alias"), config=[config]) == (fingerprint, line)
-    with pytest.raises(OSError, match="."):
+    with pytest.raises(ConnectionRefusedError):
         await keys.fetch(Spark(host="127.0.0.1", port=free_port()))

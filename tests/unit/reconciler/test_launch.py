@@ -13,7 +13,7 @@ from tests.unit.reconciler.builders import declare, only
 def created(recipe: str) -> tuple[str, ...]:
     """The argv of a service with these recipe fields, without its labels."""
     target = declare(f"services:\n  echo: {{recipe: {{image: 'keep/echo:1', {recipe}}}, on: s1}}\n")
-    argv = [str(arg) for arg in target.commands["s1", only(target).name]]
+    argv = [str(arg) for arg in target.creations["s1", only(target).name].argv]
     while "--label" in argv:
         at = argv.index("--label")
         del argv[at : at + 2]
@@ -94,7 +94,7 @@ def test_the_home_of_the_spark_is_expanded_there_and_nothing_else_is() -> None:
     target = declare(
         "services:\n  echo: {recipe: {image: 'keep/echo:1', command: ['$HOME'], mounts: [{source: $HOME/d, target: /d}]}, on: s1}\n"
     )
-    line = join(target.commands["s1", "sparkkeep-echo"])
+    line = join(target.creations["s1", "sparkkeep-echo"].argv)
     assert """type=bind,source="$HOME"/d,target=/d""" in line
     assert line.endswith("keep/echo:1 '$HOME'")
     assert split(line)[-1] == "$HOME"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler import shell
-from reconciler.model import OWNER, Container, Facts, Plan, Scan, Sight, Step, Verb, World
+from reconciler.model import MEMORY, OWNER, Container, Facts, Plan, Scan, Sight, Step, Verb, World
 from reconciler.place import Placements
 from reconciler.plan import plan
 from reconciler.target import Overrides, Target, build
@@ -55,7 +55,9 @@ class Machine:
             del self.containers[old.name]
         elif step.verb in {Verb.START, Verb.UNPAUSE, Verb.RESTART}:
             old = self.named(identity)
-            self.containers[old.name] = replace(old, state="running")
+            need = next((i.memory for i in target.instances[step.spark] if i.name == old.name), old.memory)
+            labels = {**old.labels, MEMORY: str(need)}  # what it takes is what is declared now
+            self.containers[old.name] = replace(old, state="running", labels=labels)
         elif step.verb is Verb.UPDATE:
             old = self.named(identity)
             self.containers[old.name] = replace(old, restart_policy=str(step.argv[3]))

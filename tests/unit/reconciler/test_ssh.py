@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import asyncssh
 import pytest
@@ -106,7 +106,7 @@ class Sshd:
         """The processes that serve connections."""
         assert self.process is not None
         found = subprocess.run(
-            ["ps", "--no-headers", "-o", "pid", "--ppid", str(self.process.pid)], capture_output=True, text=True
+            ["ps", "--no-headers", "-o", "pid", "--ppid", str(self.process.pid)], check=False, capture_output=True, text=True
         )
         return [int(pid) for pid in found.stdout.split()]
 
@@ -169,7 +169,7 @@ class Wire:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
 
-    async def __aenter__(self) -> Wire:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self

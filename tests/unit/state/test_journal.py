@@ -320,8 +320,9 @@ async def test_a_file_that_breaks_while_in_use_is_begun_anew(tmp_path, clock):
     await journal.events()
     seq = journal.latest_seq
     await journal._db.read(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall(), None)
+    await journal._db.read(lambda db: db.execute("PRAGMA cache_size = 1").fetchall(), None)
     path.write_bytes(b"\xff" * path.stat().st_size)
-    for number in range(20):  # SQLite notices when it next reads a page
+    for number in range(20):  # SQLite notices when it next reads a page from the file
         journal.record(event(f"b{number}"))
         await journal.events()
     assert journal.lost_writes > 0

@@ -1,0 +1,245 @@
+"""`get`, `describe`, `why`, `actions`, `version`: what the server knows, as tables or as data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from api.client import Client
+from api.commands.names import one_of
+from api.output import SERVER, Format, Output, ServerOption, age, dump, out, server, size, table, word
+from api.version import VERSION
+
+app = typer.Typer()
+Json = dict[str, Any]
+EVERY = 2.0  # seconds between two looks of `-w`
+
+What = Annotated[str | None, typer.Argument(metavar="[sparks|workloads|NAME]", help="what to show; default both")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="show it again and again, until Ctrl-C")]
+
+
+@app.command()
+def get(what: What = None, watch: Watch = False, output: Output = Format.TABLE, address: ServerOption = SERVER) -> None:
+    """How the Sparks and workloads are.
+
+    \b
+    sparkkeep get                  both
+    sparkkeep get workloads -w     the workloads, until Ctrl-C
+    sparkkeep get qwen3-8b -o json one of them, for programs
+    """  # noqa: D301  # \b is typer's
+    with server(address) as client:
+        if not watch:
+            _get_once(client, what, output)
+        elif output is Format.TABLE:
+            _watch(client, what)
+        else:
+            while True:
+                _get_once(client, what, output)
+                time.sleep(EVERY)
+
+
+def _get_once(client: Client, what: str | None, output: Format) -> None:
+    status = client.get("/api/status")
+    if output is Format.TABLE:
+        out().print(_tables(status, what))
+    else:
+        dump(_part(status, what), output)
+
+
+def _watch(client: Client, what: str | None) -> None:
+    console = out()
+    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
+        while True:
+            live.update(_tables(client.get("/api/status"), what), refresh=True)
+            time.sleep(EVERY)
+
+
+def _part(status: Json, what: str | None) -> Any:
+    if what is None:
+        return status
+    if what in {"sparks", "workloads"}:
+        return status[what]
+    kind = one_of(status, what)
+    return {what: status[kind][what]}
+
+
+def _tables(status: Json, what: str | None) -> RenderableType:
+    shown: list[RenderableType] = []
+    if status["problems"]:
+        shown.append(Text("the desired state in its file is not valid; the last good one stays in force:", "red"))
+        shown += [Text(f"  {problem['text']}", "red") for problem in status["problems"]]
+    kind = what if what in {None, "sparks", "workloads"} else one_of(status, str(what))
+    if kind in {None, "workloads"}:
+        chosen = {k: v for k, v in status["workloads"].items() if what in {None, "workloads", k}}
+        shown.append(_workloads(chosen))
+    if kind is None:
+        shown.append(Text())
+    if kind in {None, "sparks"}:
+        chosen = {k: v for k, v in status["sparks"].items() if what in {None, "sparks", k}}
+        shown.append(_sparks(chosen))
+    if status["plan"]["withheld"]:
+        shown.append(Text(f"{status['plan']['withheld']} steps wait for your approval: sparkkeep apply", "yellow"))
+    return Group(*shown)
+
+
+def _workloads(workloads: Json) -> RenderableType:
+    columns = ("WORKLOAD", "KIND", "RUN", "WHERE", "SYNC", "HEALTH", "MESSAGE")
+    rows = (
+        (name, w["kind"], w["run"], _where(w), word(w["sync"]), word(w["health"]), w["message"])
+        for name, w in workloads.items()
+    )
+    return table(columns, rows, empty="Nothing is declared. examples/desired.yaml shows how.")
+
+
+def _where(workload: Json) -> str:
+    spots = (f"{i['spark']}:{i['port']}" if i["port"] else str(i["spark"]) for i in workload["instances"])
+    return ", ".join(spots) or "-"
+
+
+def _sparks(sparks: Json) -> RenderableType:
+    columns = ("SPARK", "HOST", "STATE", "MEMORY LEFT", "DISK LEFT", "GPU", "SCANNED", "MESSAGE")
+    return table(columns, (_spark_row(name, spark) for name, spark in sparks.items()), empty="No Spark is declared.")
+
+
+def _spark_row(name: str, spark: Json) -> tuple[str | Text, ...]:
+    facts = spark["facts"] or {}
+    states = [spark["reason"] if spark["reachable"] else "Unknown"]
+    states += ["Drained"] if spark["drained"] else ["Cordoned"] if spark["cordoned"] else []
+    memory = f"{size(facts['memoryAvailable'])} of {size(facts['memoryTotal'])}" if facts else "-"
+    scanned = f"{age(time.time() - spark['scannedAt'])} ago" if spark["scannedAt"] else "never"
+    message = spark["message"] or (f"{len(spark['foreign'])} containers not ours" if spark["foreign"] else "")
+    state = Text(", ").join(word(text) for text in states)
+    return name, spark["host"] or "-", state, memory, size(facts.get("diskFree")), _gpus(facts), scanned, message
+
+
+def _gpus(facts: Json) -> str:
+    found = [g for g in facts.get("gpus", ()) if g["utilization"] is not None]
+    return ", ".join(f"{gpu['utilization']:.0f}%" for gpu in found) or "-"
+
+
+@app.command()
+def describe(
+    name: Annotated[str, typer.Argument(help="a workload or a Spark")],
+    output: Output = Format.TABLE,
+    address: ServerOption = SERVER,
+) -> None:
+    """Everything about one workload or Spark: verdicts, conditions, instances, the latest events."""
+    with server(address) as client:
+        status = client.get("/api/status")
+        kind = one_of(status, name)
+        query = {"workload": name} if kind == "workloads" else {"spark": name}
+        events = client.get("/api/events", follow=False, limit=10, **query)["events"]
+        subject = status[kind][name]
+        if output is not Format.TABLE:
+            dump({"name": name, **subject, "events": events}, output)
+            return
+        console = out()
+        console.print(Text(name, style="bold"))
+        _describe(console, subject)
+        from_now = time.time()
+        rows = ((age(from_now - e["lastAt"]), word(e["type"]), e["reason"], e["message"]) for e in events)
+        console.print()
+        console.print(table(("AGE", "TYPE", "REASON", "MESSAGE"), rows, empty="No events."))
+
+
+def _describe(console: Console, subject: Json) -> None:
+    plain = {key: value for key, value in subject.items() if not isinstance(value, list | dict) and value is not None}
+    console.print(table(("FIELD", "VALUE"), ((key, _shown(key, value)) for key, value in plain.items())))
+    lists = {key: value for key, value in subject.items() if isinstance(value, list) and value}
+    for key, entries in {**lists, **({"facts": [subject["facts"]]} if subject.get("facts") else {})}.items():
+        console.print()
+        console.print(Text(key, style="bold"))
+        for entry in entries:
+            console.print(table(("", ""), _lines(entry)) if isinstance(entry, dict) else str(entry))
+
+
+def _lines(entry: Json, before: str = "") -> Iterable[tuple[str, str | Text]]:
+    for key, value in entry.items():
+        if isinstance(value, dict):
+            yield from _lines(value, f"{before}{key}.")
+        elif value is not None and value != "":
+            yield f"  {before}{key}", _shown(key, value)
+
+
+def _shown(key: str, value: Any) -> str | Text:
+    if key in {"since", "scannedAt", "startedAt", "lastTransitionTime"} and isinstance(value, int | float):
+        return f"{age(time.time() - value)} ago"
+    if key in {"memoryTotal", "memoryAvailable", "diskFree", "diskTotal"}:
+        return size(value)
+    if isinstance(value, str):
+        return word(value)
+    return "yes" if value is True else "no" if value is False else str(value)
+
+
+@app.command()
+def why(
+    name: Annotated[str, typer.Argument(help="a workload")],
+    output: Output = Format.TABLE,
+    address: ServerOption = SERVER,
+) -> None:
+    """Why a workload is as it is, and what happens next."""
+    with server(address) as client:
+        answer = client.get(f"/api/workloads/{name}/why")
+        if output is not Format.TABLE:
+            dump(answer, output)
+            return
+        console = out()
+        verdict = Text(" and ").join([word(answer["sync"] or "Unknown"), word(answer["health"] or "Unknown")])
+        console.print(Text(f"{name}: ", style="bold") + verdict)
+        for sentence in answer["because"]:
+            console.print(f"  {sentence}", markup=False)
+        for failure in answer["failures"]:
+            if failure["log"]:
+                console.print(Text(f"\nits last words on {failure['spark']}", style="bold"))
+                for line in failure["log"]:
+                    console.print(Text(f"  {line}", style="dim"))
+        from_now = time.time()
+        rows = ((age(from_now - e["lastAt"]), e["reason"], e["message"]) for e in answer["events"])
+        console.print()
+        console.print(table(("AGE", "REASON", "MESSAGE"), rows, empty="No events."))
+
+
+@app.command()
+def actions(
+    workload: Annotated[str | None, typer.Option(help="only about this workload")] = None,
+    spark: Annotated[str | None, typer.Option(help="only on this Spark")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=5000, help="how many")] = 30,
+    output: Output = Format.TABLE,
+    address: ServerOption = SERVER,
+) -> None:
+    """Every command that changed something on a Spark, and what came of it."""
+    with server(address) as client:
+        found = client.get("/api/actions", workload=workload, spark=spark, limit=limit)
+        if output is not Format.TABLE:
+            dump(found, output)
+            return
+        now = time.time()
+        rows = (
+            (
+                age(now - a["startedAt"]),
+                a["spark"],
+                a["workload"],
+                a["verb"],
+                a["outcome"] or "running",
+                "-" if a["exitStatus"] is None else str(a["exitStatus"]),
+                a["cause"],
+            )
+            for a in found["actions"]
+        )
+        columns = ("AGE", "SPARK", "WORKLOAD", "VERB", "OUTCOME", "STATUS", "CAUSE")
+        out().print(table(columns, rows, empty="No command was needed yet."))
+
+
+@app.command()
+def version(output: Output = Format.TABLE) -> None:
+    """Which sparkkeep this is."""
+    if output is Format.TABLE:
+        print(f"sparkkeep {VERSION}")  # noqa: T201  # the data
+    else:
+        dump({"version": VERSION}, output)

@@ -1,0 +1,277 @@
+"""Images that must come first, files that can't be meant, and limits on what one pass may destroy."""
+
+import asyncio
+
+from state.journal import Override
+from tests.keeper import Keeper
+from tests.scenarios.people import WEB
+from tests.scenarios.play import (
+    calm,
+    declare,
+    did,
+    echo,
+    eventually,
+    known,
+    nothing_done,
+    passes,
+    reason,
+    scenario,
+    settled,
+    text,
+    world,
+)
+from tests.scenarios.stage import Stage
+
+# Images
+
+
+async def forget(stage: Stage, spark: str, image: str) -> str:
+    """The registry's name for an image, which this Spark does not have."""
+    reference = f"{stage.registry}/{image}"
+    for line in (await stage.docker(spark, "images", "--format", "{{.Repository}}:{{.Tag}}")).splitlines():
+        if line == reference:
+            await stage.docker(spark, "rmi", reference)
+    return reference
+
+
+@scenario()
+async def its_image_is_fetched(stage: Stage, keeper: Keeper) -> None:
+    one = stage.sparks[0]
+    image = await forget(stage, one, "keep/echo:2")
+    seen = await settled(stage, keeper, {"web": echo(one, image=image)})
+    assert await did(stage, one) == ["pull", "run"]
+    assert seen[one][WEB].image == image
+
+
+@scenario()
+async def its_image_does_not_exist(stage: Stage, keeper: Keeper) -> None:
+    """Asked for once; then only another declaration helps."""
+    one = stage.sparks[0]
+    missing = f"{stage.registry}/keep/none:1"
+    await declare(stage, keeper, {"web": echo(one, image=missing), "other": echo(one, 9001)})
+    await reason(keeper, "web", "ImageNotFound")
+    await keeper.until(lambda: keeper.settled("other"))
+    await passes(keeper, 10)
+    assert sorted(await did(stage, one)) == ["pull", "run"]
+    assert any(c["type"] == "Stalled" and c["status"] == "True" for c in keeper.workload("web")["conditions"])
+    await settled(stage, keeper, {"web": echo(one), "other": echo(one, 9001)})
+    assert sorted(await did(stage, one)) == ["pull", "run", "run"]
+
+
+@scenario()
+async def the_old_runs_on_while_the_new_image_comes(stage: Stage, keeper: Keeper) -> None:
+    one = stage.sparks[0]
+    image = await forget(stage, one, "keep/echo:2")
+    before = (await settled(stage, keeper, {"web": echo(one), "other": echo(one, 9001)}))[one]
+    stage.clear()
+    await stage.hold_registry()
+    await declare(stage, keeper, {"web": echo(one, image=image), "other": echo(one, 9001)})
+    await reason(keeper, "web", "Pulling")
+    await passes(keeper)
+    assert (await stage.containers(one))[WEB] == before[WEB]
+    assert await stage.fetch(one, 9000, "/health") == "ok"
+    await stage.docker(one, "kill", "sparkkeep-other")  # repairs don't wait for a pull
+
+    async def repaired() -> bool:
+        return (await stage.containers(one))["sparkkeep-other"].running
+
+    await eventually(repaired, keeper)
+    assert await did(stage, one) == ["pull", "start"]
+    await stage.release_registry()
+    await calm(keeper)
+    assert await did(stage, one) == ["pull", "start", "stop", "rm", "run"]
+
+
+@scenario()
+async def fetching_is_forbidden(stage: Stage, keeper: Keeper) -> None:
+    one = stage.sparks[0]
+    image = await forget(stage, one, "keep/echo:2")
+    await declare(stage, keeper, {"web": echo(one, image=image, pull="never")})
+    await reason(keeper, "web", "ImageMissing")
+    await passes(keeper)
+    await nothing_done(stage)
+    await stage.docker(one, "pull", image)
+    await calm(keeper, 45)
+    assert await did(stage, one) == ["run"]
+
+
+# The file
+
+
+async def stays(stage: Stage, keeper: Keeper, content: str) -> None:
+    """What now lies in the file does not come into force, and is reported."""
+    revision = keeper.store.current.revision
+    keeper.declare(content)
+    await keeper.until(lambda: bool(keeper.store.problems), why="the file is refused")
+    await passes(keeper)
+    assert keeper.store.current.revision == revision
+    await nothing_done(stage)
+
+
+@scenario()
+async def the_file_is_nonsense(stage: Stage, keeper: Keeper) -> None:
+    one = stage.sparks[0]
+    services = {"web": echo(one), "other": echo(one, 9001)}
+    before = await settled(stage, keeper, services)
+    stage.clear()
+    whole = text(stage, services)
+    await stays(stage, keeper, whole.replace('"services"', '"servcies"'))
+    await stays(stage, keeper, whole.replace(one, "no-such-spark", 1))
+    await stays(stage, keeper, whole[: len(whole) // 2])
+    await stays(stage, keeper, "")
+    keeper.file.unlink()
+    await passes(keeper)
+    await nothing_done(stage)
+    assert await settled(stage, keeper, services) == before
+
+
+@scenario()
+async def the_file_is_seen_half_written(stage: Stage, keeper: Keeper) -> None:
+    """Cut between two services the half is valid by itself: it must not count while somebody is writing."""
+    one = stage.sparks[0]
+    lines = ["apiVersion: sparkkeep/v1", f"sparks: {text(stage, {}).split('sparks')[1].split('services')[0]}"]
+    lines[1] = "sparks: " + text(stage, {}).split('"sparks": ')[1].split(',\n "services"')[0].replace("\n", " ")
+    lines += ["services:", *(f"  w{n}: {{recipe: {{image: 'keep/echo:1'}}, on: {one}, run: always}}" for n in range(3))]
+    recipes = [f"{{image: 'keep/echo:1', command: ['--port', '{9000 + n}'], port: {9000 + n}}}" for n in range(3)]
+    lines[3:] = [f"  w{n}: {{on: {one}, recipe: {recipe}}}" for n, recipe in enumerate(recipes)]
+    whole = "\n".join(lines) + "\n"
+    keeper.declare(whole)
+    await keeper.until(lambda: keeper.settled("w0", "w1", "w2"))
+    await calm(keeper)
+    before = await world(stage)
+    stage.clear()
+    for end in (whole.rindex("  w1"), whole.rindex("  w2"), len(whole) // 2, len(whole) - 3):
+        keeper.file.write_text(whole[:end])
+        await asyncio.sleep(0.1)
+        keeper.file.write_text(whole)
+        await asyncio.sleep(0.7)
+        await passes(keeper, 1)
+    await nothing_done(stage)
+    assert await world(stage) == before
+
+
+# Guards
+
+
+async def released(keeper: Keeper) -> None:
+    """A person looks at what is withheld and agrees."""
+    keeper.loop.approve(keeper.loop.plan().digest)
+
+
+@scenario()
+async def everything_is_undeclared(stage: Stage, keeper: Keeper) -> None:
+    one, two = stage.sparks
+    before = await settled(stage, keeper, {"web": echo(one), "far": echo(two)})
+    stage.clear()
+    await declare(stage, keeper, {})
+    await keeper.until(lambda: len(keeper.loop.plan().withheld) == 4)
+    assert {held.reason for held in keeper.loop.plan().held} == {"EmptyDesired"}
+    await passes(keeper)
+    await nothing_done(stage)
+    assert await world(stage) == before
+    await released(keeper)
+    await keeper.until(lambda: not keeper.loop.plan().withheld and keeper.quiet())
+    assert await did(stage, one) == await did(stage, two) == ["stop", "rm"]
+
+
+@scenario()
+async def too_much_would_go(stage: Stage, keeper: Keeper) -> None:
+    one, two = stage.sparks
+    services = {f"w{n}": echo(one, 9000 + n) for n in range(3)} | {"far": echo(two)}
+    guards = {"maxDestructive": 2}
+    before = await settled(stage, keeper, services, guards=guards)
+    stage.clear()
+    left = {"far": echo(two), "new": echo(two, 9100)}
+    await declare(stage, keeper, left, guards=guards)
+    await keeper.until(lambda: keeper.settled("new"))  # what destroys nothing goes ahead
+    await passes(keeper)
+    assert {held.reason for held in keeper.loop.plan().held} == {"TooDestructive"}
+    assert await did(stage, one) == []
+    assert await did(stage, two) == ["run"]
+    assert await stage.containers(one) == before[one]
+    await released(keeper)
+    await keeper.until(lambda: not keeper.loop.plan().withheld and keeper.quiet())
+    assert sorted(await did(stage, one)) == ["rm"] * 3 + ["stop"] * 3
+    assert await did(stage, two) == ["run"]
+
+
+# Verbs
+
+
+@scenario()
+async def is_suspended_by_a_verb(stage: Stage, keeper: Keeper) -> None:
+    one = stage.sparks[0]
+    await settled(stage, keeper, {"web": echo(one)})
+    stage.clear()
+    keeper.loop.override(Override.SUSPEND, "web", on=True, by="test")
+    await stage.docker(one, "kill", WEB)
+    await passes(keeper)
+    await nothing_done(stage)
+    keeper.loop.override(Override.SUSPEND, "web", on=False, by="test")
+    await calm(keeper)
+    assert await did(stage, one) == ["start"]
+
+
+@scenario()
+async def is_restarted_by_a_verb(stage: Stage, keeper: Keeper) -> None:
+    one, two = stage.sparks
+    before = await settled(stage, keeper, {"web": echo([one, two]), "other": echo(one, 9001)})
+    stage.clear()
+    keeper.loop.restart("web")
+
+    async def both_anew() -> bool:
+        now = await world(stage)
+        return all(now[spark][WEB].started != before[spark][WEB].started for spark in stage.sparks)
+
+    await eventually(both_anew, keeper)
+    await calm(keeper)
+    assert await did(stage, one) == await did(stage, two) == ["restart"]
+
+
+@scenario()
+async def a_spark_is_cordoned(stage: Stage, keeper: Keeper) -> None:
+    """Nothing new starts there, what should run is kept running."""
+    one, two = stage.sparks
+    before = await settled(stage, keeper, {"web": echo(one), "far": echo(two)})
+    keeper.loop.override(Override.CORDON, one, on=True, by="test")
+    stage.clear()
+    await declare(stage, keeper, {"web": echo(one, env={"A": "b"}), "new": echo(one, 9001), "far": echo(two)})
+    await reason(keeper, "new", "Cordoned")
+    await reason(keeper, "web", "Cordoned")
+    await passes(keeper)
+    await nothing_done(stage)
+    assert await world(stage) == before
+    keeper.loop.override(Override.CORDON, one, on=False, by="test")
+    await calm(keeper)
+    assert sorted(await did(stage, one)) == ["rm", "run", "run", "stop"]
+
+
+@scenario()
+async def a_cordoned_spark_is_still_kept(stage: Stage, keeper: Keeper) -> None:
+    one = stage.sparks[0]
+    await settled(stage, keeper, {"web": echo(one)})
+    keeper.loop.override(Override.CORDON, one, on=True, by="test")
+    stage.clear()
+    await stage.docker(one, "kill", WEB)
+
+    async def up_again() -> bool:
+        return await did(stage, one) == ["start"]
+
+    await eventually(up_again, keeper)
+
+
+@scenario()
+async def a_spark_is_drained(stage: Stage, keeper: Keeper) -> None:
+    one, two = stage.sparks
+    before = await settled(stage, keeper, {"web": echo(one), "api": echo(one, 9001), "far": echo(two)})
+    stage.clear()
+    keeper.loop.override(Override.DRAIN, one, on=True, by="test")
+    await keeper.until(keeper.quiet)
+    await passes(keeper)
+    assert set(await stage.containers(one)) == {"canary"}
+    assert await did(stage, one) == ["stop", "rm"] * 2
+    keeper.loop.override(Override.DRAIN, one, on=False, by="test")
+    await calm(keeper)
+    assert await did(stage, one) == ["stop", "rm"] * 2 + ["run", "run"]
+    assert await stage.containers(two) == before[two]
+    await known(keeper)

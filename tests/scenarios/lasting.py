@@ -1,0 +1,147 @@
+"""What goes wrong by itself: servers that die, loop or fall silent, machines and engines that restart."""
+
+import asyncio
+
+from tests.keeper import Keeper
+from tests.scenarios.people import WEB, restarted
+from tests.scenarios.play import calm, did, echo, eventually, nothing_done, passes, reason, scenario, settled, declare
+from tests.scenarios.stage import Stage
+
+
+@scenario(boots=True)
+async def the_machine_reboots(stage: Stage, keeper: Keeper) -> None:
+    """What ran runs again, started once; a boot is nobody's failure."""
+    one, two = stage.sparks
+    before = await settled(stage, keeper, {"web": echo(one), "api": echo(one, 9001), "far": echo(two)})
+    stage.clear()
+    await stage.reboot(one)
+    for name in (WEB, "sparkkeep-api"):
+        after = await restarted(stage, keeper, one, before[one][name])
+        assert after.id == before[one][name].id
+    assert await did(stage, one) == ["start", "start"]
+    assert await did(stage, two) == []
+    assert not keeper.loop.world().failures
+
+
+@scenario(boots=True)
+async def docker_restarts(stage: Stage, keeper: Keeper) -> None:
+    one, two = stage.sparks
+    before = await settled(stage, keeper, {"web": echo(one), "far": echo(two)})
+    stage.clear()
+    await stage.restart_daemon(one)
+    after = await restarted(stage, keeper, one, before[one][WEB])
+    assert after.id == before[one][WEB].id
+    assert await did(stage, one) == ["start"]
+    assert await did(stage, two) == []
+
+
+@scenario(boots=True)
+async def docker_restarts_what_it_keeps_itself(stage: Stage, keeper: Keeper) -> None:
+    """With a restart policy of Docker's own, there is nothing to do."""
+    one = stage.sparks[0]
+    before = await settled(stage, keeper, {"web": echo(one, restart="always")})
+    stage.clear()
+    await stage.restart_daemon(one)
+    await restarted(stage, keeper, one, before[one][WEB])
+    await nothing_done(stage)
+
+
+@scenario()
+async def it_exits_at_once_again_and_again(stage: Stage, keeper: Keeper) -> None:
+    """The first retry comes at once, the next after ten seconds; nothing hammers."""
+    one = stage.sparks[0]
+    await settled(stage, keeper, {"other": echo(one, 9001)})
+    stage.clear()
+    crashing = echo(one, args=("--exit-after", "0.05", "--exit-code", "3"))
+    await declare(stage, keeper, {"web": crashing, "other": echo(one, 9001)})
+
+    async def started_twice() -> bool:
+        return await did(stage, one) == ["run", "start"]
+
+    await eventually(started_twice, keeper)
+    await reason(keeper, "web", "ContainerExited")
+    for _ in range(16):
+        await passes(keeper, 1)
+        await asyncio.sleep(0.5)
+    assert await did(stage, one) == ["run", "start"], "eight seconds later it still waits"
+    assert keeper.workload("web")["health"] == "Degraded"
+
+    async def started_thrice() -> bool:
+        return await did(stage, one) == ["run", "start", "start"]
+
+    await eventually(started_thrice, keeper, 8)
+    await settled(stage, keeper, {"web": echo(one), "other": echo(one, 9001)})
+    assert await did(stage, one) == ["run", "start", "start", "rm", "run"], "a new declaration does not wait"
+
+
+@scenario()
+async def its_server_dies_in_a_living_container(stage: Stage, keeper: Keeper) -> None:
+    one = stage.sparks[0]
+    silent = echo(one, args=("--unhealthy-after", "2"))
+    before = (await settled(stage, keeper, {"web": silent}))[one][WEB]
+    stage.clear()
+
+    async def started_anew() -> bool:
+        return (await stage.containers(one))[WEB].started != before.started
+
+    await eventually(started_anew, keeper)
+    assert (await stage.containers(one))[WEB].id == before.id
+    assert await did(stage, one) == ["restart"]
+    await settled(stage, keeper, {"web": echo(one)})
+
+
+@scenario()
+async def it_starts_slowly(stage: Stage, keeper: Keeper) -> None:
+    """Progressing until it answers; nobody loses patience with it."""
+    one = stage.sparks[0]
+    await declare(stage, keeper, {"web": echo(one, args=("--slow-start", "1.5"))})
+    await keeper.until(lambda: keeper.workload("web")["health"] == "Progressing")
+    await passes(keeper)
+    await calm(keeper)
+    assert await did(stage, one) == ["run"]
+
+
+@scenario()
+async def it_does_not_obey_a_stop(stage: Stage, keeper: Keeper) -> None:
+    one = stage.sparks[0]
+    await settled(stage, keeper, {"web": echo(one, args=("--ignore-term",), stopTimeout="1s")})
+    stage.clear()
+    await settled(stage, keeper, {"web": echo(one)})
+    assert await stage.commands(one) == [
+        ("docker", "stop", "--time", "1", f"<{WEB}>"),
+        ("docker", "rm", f"<{WEB}>"),
+        *(await stage.commands(one))[2:],
+    ]
+    assert await did(stage, one) == ["stop", "rm", "run"]
+
+
+@scenario(loose="how many scans fall into the cut differs")
+async def the_wire_is_cut_and_heals(stage: Stage, keeper: Keeper) -> None:
+    """Unknown meanwhile, and untouched; on its return nothing is done."""
+    one, two = stage.sparks
+    before = await settled(stage, keeper, {"web": echo(one), "far": echo(two)})
+    stage.clear()
+    await stage.cut(one)
+    await keeper.until(lambda: not keeper.spark(one)["reachable"], 20)
+    assert keeper.workload("web")["health"] == "Unknown"
+    await passes(keeper)
+    await stage.heal(one)
+    await calm(keeper, 45)
+    await nothing_done(stage)
+    assert {spark: await stage.containers(spark) for spark in stage.sparks} == before
+
+
+@scenario(boots=True)
+async def the_host_key_changes(stage: Stage, keeper: Keeper) -> None:
+    """Nothing is said to a machine that may not be ours."""
+    one, two = stage.sparks
+    before = await settled(stage, keeper, {"web": echo(one), "far": echo(two)})
+    stage.clear()
+    await stage.new_host_key(one)
+    await keeper.until(lambda: keeper.spark(one)["reason"] == "HostKeyChanged", 30)
+    await passes(keeper)
+    await nothing_done(stage)
+    await stage.old_host_key(one)
+    after = await restarted(stage, keeper, one, before[one][WEB])
+    assert after.id == before[one][WEB].id
+    assert await did(stage, one) == ["start"]
