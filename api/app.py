@@ -26,6 +26,7 @@ def build(context: Context, *, version: str, allow_hosts: Iterable[str] = ()) ->
         openapi_url="/api/openapi.json",
         docs_url=None,  # its page loads foreign script, which our headers forbid
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # tells nobody anything
     )
     app.state.context = context
     for router in _routers(context):

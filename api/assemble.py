@@ -6,21 +6,42 @@ use it as it is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from api.context import Context
-from api.environment import Completion, Reach, Store
+from api.environment import Completion
 from api.folder import DataFolder, Unusable
+from api.reach import Reach
 from reconciler.hosts import Host
 from reconciler.loop import Loop
 from reconciler.status import Status
 from state.desired import Spark
 from state.journal import Journal
 from state.secrets import SecretRefused, Secrets
-from state.sources import recipe_files
+from state.sources import RecipeFile, recipe_files
+from state.store import DesiredStore, Files, Generations
+
+
+class Store(DesiredStore):
+    """The desired state of a file or folder, completed by the environment."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        generations: Generations,
+        recipes: Sequence[RecipeFile | Path],
+        complete: Completion,
+    ) -> None:
+        super().__init__(path, generations=generations, recipes=recipes)
+        self._complete = complete
+
+    async def _read(self) -> Files:
+        desired, recipes = await super()._read()
+        return self._complete(desired), recipes
 
 
 class SshKeyChain:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from typing import Final
+
 import typer
 
 from api.commands import following, planning, reading, serving, verbs
@@ -13,8 +17,8 @@ sparkkeep serve --practice 2     try it without a Spark
 sparkkeep get                    how everything is
 sparkkeep plan                   what would be done, and why
 
-Data goes to standard output, everything else to standard error. Exit status: 0 done, 1 an error or a no, 2 wrong
-usage; `plan` has its own: 0 nothing to do, 2 changes, 1 an error. Colour only in a terminal, and never with NO_COLOR.
+Data goes to standard output, everything else to standard error. Exit status: 0 done, 1 an error
+or a no; `plan` adds 2: 0 nothing to do, 2 changes, 1 an error. Colour only in a terminal, and never with NO_COLOR.
 """
 
 app = typer.Typer(
@@ -30,9 +34,20 @@ for group in (serving, planning, reading, following, verbs):
     app.registered_commands.extend(group.app.registered_commands)
 
 
-def main() -> None:
-    """The entry point."""
-    app()
+USAGE_ERROR: Final = typer.BadParameter.__mro__[1]  # typer keeps the name of its base to itself
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point. Wrong usage is 1 like any error, since 2 is what `plan` says for changes."""
+    assert issubclass(USAGE_ERROR, Exception)  # noqa: S101  # a law of typer's, not input
+    try:
+        code = app(arguments, prog_name="sparkkeep", standalone_mode=False)
+    except USAGE_ERROR as error:
+        error.show()  # type: ignore[attr-defined]  # as above
+        code = 1
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the environment says: the Sparks, keys and files of the first system, under the names it gave them.
+"""What the environment says of Sparks, under the names that the first system gave them.
 
 The environment is the base. As soon as a desired state names Sparks of its own, those of the environment are no
 longer looked at.
@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
-from reconciler.hostkeys import HostKeys
-from reconciler.remote import RemoteHost
-from reconciler.ssh import Link
-from state.desired import Spark
-from state.sources import RecipeFile, Source
-from state.store import DesiredStore, Files, Generations
+from state.sources import Source
 from state.yaml_read import read_tree
 from state.yaml_tree import as_map
 
 SPARK: Final = re.compile(r"SPARK([1-9][0-9]{0,2})_HOST")
-KEY_FILES: Final = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
 def sparks_of(environ: Mapping[str, str]) -> Source | None:
@@ -60,56 +52,5 @@ class Completion:
 
 def _names_sparks(source: Source) -> bool:
     tree, _ = read_tree(source.data, source.name)
-    return tree is not None and bool(as_map(as_map(tree)["sparks"]) if "sparks" in as_map(tree) else None)
-
-
-class Store(DesiredStore):
-    """The desired state of a file or folder, completed by the environment."""
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        generations: Generations,
-        recipes: Sequence[RecipeFile | Path],
-        complete: Completion,
-    ) -> None:
-        super().__init__(path, generations=generations, recipes=recipes)
-        self._complete = complete
-
-    async def _read(self) -> Files:
-        desired, recipes = await super()._read()
-        return self._complete(desired), recipes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reach:
-    """How Sparks are reached: with which key, which ssh configuration, and which host keys believed."""
-
-    hostkeys: HostKeys
-    key: Path | None = None
-    config: tuple[Path, ...] = ()
-
-    @classmethod
-    def of(cls, environ: Mapping[str, str], own: Path) -> Reach:
-        """As SSH_DIR, SSH_KEY_PATH and SSH_KNOWN_HOSTS say, or as plain `ssh` would. `own` is what trust writes to."""
-        folder = Path(environ.get("SSH_DIR") or "~/.ssh").expanduser()
-        known = Path(environ.get("SSH_KNOWN_HOSTS") or folder / "known_hosts").expanduser()
-        named = environ.get("SSH_KEY_PATH")
-        return cls(
-            hostkeys=HostKeys([known], own=own),
-            key=Path(named).expanduser() if named else _key_in(folder) if environ.get("SSH_DIR") else None,
-            config=(folder / "config",),
-        )
-
-    def link(self, name: str, spark: Spark) -> Link:
-        """A connection to a Spark, not opened yet."""
-        return Link(name, spark, self.hostkeys, key_path=self.key, config=self.config)
-
-    def host(self, name: str, spark: Spark, owner: str) -> RemoteHost:
-        """A Spark behind the loop's seam."""
-        return RemoteHost(self.link(name, spark), spark.socket, owner)
-
-
-def _key_in(folder: Path) -> Path | None:
-    return next((folder / name for name in KEY_FILES if (folder / name).is_file()), None)
+    sections = as_map(tree) if tree is not None else {}
+    return "sparks" in sections and bool(as_map(sections["sparks"]))

@@ -9,13 +9,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from api.assemble import running
-from api.environment import Completion, Reach
+from api.environment import Completion
 from api.folder import DataFolder
 from api.preview import preview
-from api.settle import Outcome, Settling, outcome
+from api.reach import Reach
+from api.settle import Json, Outcome, Settling, covers, outcome
 from reconciler.facts import ScanFailed
 from reconciler.loop import Loop, PlanMoved
 from reconciler.model import Plan, Sight, World
@@ -35,7 +36,7 @@ def load_desired(path: Path, environ: Mapping[str, str]) -> Loaded:
     return load_sources(Completion(environ)(read_desired(path)), read_recipes(recipe_files(environ)))
 
 
-async def plan_offline(desired: Path, data: Path, environ: Mapping[str, str], tell: Tell) -> Plan:
+async def plan_offline(desired: Path, data: Path, environ: Mapping[str, str], tell: Tell) -> Json:
     """Scan every Spark once and plan. What people suspended or cordoned by a verb is known to the server only."""
     loaded = load_desired(desired, environ)
     folder = DataFolder(data)
@@ -49,7 +50,7 @@ async def plan_offline(desired: Path, data: Path, environ: Mapping[str, str], te
     world = World(sights=dict(zip(sparks, sights, strict=True)), now=_wall(sights, now))
     revision = f"sha256:{loaded.digest[:12]}"
     _, plan = preview(loaded, world, revision=revision, generations={}, overrides=Overrides())
-    return plan
+    return plan_json(plan)
 
 
 def _wall(sights: list[Sight], fallback: float) -> float:
@@ -74,7 +75,7 @@ async def _look(reach: Reach, name: str, spark: Spark, owner: str) -> Sight:
 
 
 async def apply_offline(
-    desired: Path, data: Path, environ: Mapping[str, str], agreed: Plan, tell: Tell, *, limit: float
+    desired: Path, data: Path, environ: Mapping[str, str], agreed: Json, tell: Tell, *, limit: float
 ) -> Outcome:
     """Run the loop until every workload is as declared or held. `agreed` is the plan that a person agreed to."""
     with DataFolder(data) as folder:
@@ -84,7 +85,7 @@ async def apply_offline(
             while clock.time() < end:
                 await asyncio.sleep(0.5)
                 status, plan = context.status.build(), context.loop.plan()
-                if plan.withheld and not asked and covers(plan_json(agreed), plan_json(plan)):
+                if plan.withheld and not asked and covers(agreed, plan_json(plan)):
                     asked = _approve(context.loop, plan)
                     continue
                 found = settling.look(status, plan_json(plan), clock.time())
@@ -99,12 +100,6 @@ def _approve(loop: Loop, plan: Plan) -> bool:
     except PlanMoved:
         return False
     return True
-
-
-def covers(agreed: dict[str, Any], moved: dict[str, Any]) -> bool:
-    """Whether everything that the newer plan withholds was seen in the one that a person agreed to."""
-    seen = {(step["spark"], step["command"]) for step in (*agreed["steps"], *agreed["withheld"])}
-    return all((step["spark"], step["command"]) in seen for step in moved["withheld"] if step["destructive"])
 
 
 @asynccontextmanager

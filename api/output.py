@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 import yaml
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -57,6 +57,19 @@ def out() -> Console:
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDE)
     return console
+
+
+def show(what: RenderableType) -> None:
+    """Print for people; in a pipe without the spaces that fill a line."""
+    console = out()
+    if console.is_terminal:
+        console.print(what)
+        return
+    with console.capture() as captured:
+        console.print(what)
+    for line in captured.get().splitlines():
+        print(line.rstrip())  # noqa: T201  # the data
+    sys.stdout.flush()
 
 
 def note(text: str) -> None:
@@ -116,7 +129,7 @@ def dump(data: Any, form: Format) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, empty: str = "") -> Table | Text:
     """A table without lines; `empty` in its place where there is nothing to show."""
-    made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold", show_header=bool(columns))
     for column in columns:
         made.add_column(column, overflow="fold", no_wrap=column not in {"MESSAGE", "COMMAND", "CAUSE"})
     for row in rows:
@@ -144,4 +157,7 @@ def size(number: float | None) -> str:
     """Bytes for people."""
     if number is None:
         return "-"
-    return f"{number / 2**30:.1f} GiB" if abs(number) >= 2**30 else f"{number / 2**20:.0f} MiB"
+    for power, unit in ((40, "TiB"), (30, "GiB")):
+        if abs(number) >= 2**power:
+            return f"{number / 2**power:.1f} {unit}"
+    return f"{number / 2**20:.0f} MiB"

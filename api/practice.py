@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError, validate_call
 
-from api.environment import Reach
 from api.folder import DataFolder, Unusable
+from api.reach import Reach
 from reconciler.hostkeys import HostKeys
 from reconciler.practice.console import USER
 from reconciler.practice.errors import DaemonError

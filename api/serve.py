@@ -96,11 +96,15 @@ async def _until_told(app: FastAPI, context: Context, listener: socket.socket) -
         server.should_exit = True
         context.closing.set()
 
+    async def finish() -> None:
+        await context.closing.wait()
+        await context.loop.finish(GRACE)
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     try:
-        await server.serve(sockets=[listener])
+        await asyncio.gather(server.serve(sockets=[listener]), finish())
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

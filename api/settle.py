@@ -58,5 +58,11 @@ def outcome(status: Json) -> Outcome:
 def _lines(status: Json) -> Iterator[str]:
     for name, workload in status["workloads"].items():
         if workload["sync"] != "Synced":
-            synced = next((c for c in workload["conditions"] if c["type"] == "Synced"), {})
+            synced: Json = next((c for c in workload["conditions"] if c["type"] == "Synced"), {})
             yield f"{name}: {workload['sync']}: {synced.get('message') or workload['message']}"
+
+
+def covers(agreed: Json, moved: Json) -> bool:
+    """Whether everything that the newer plan withholds was seen in the one that a person agreed to."""
+    seen = {(step["spark"], step["command"]) for step in (*agreed["steps"], *agreed["withheld"])}
+    return all((step["spark"], step["command"]) in seen for step in moved["withheld"] if step["destructive"])

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, Final
 
-from rich.console import Console, Group
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
+
+from api import output
+from api.output import out
 
 Json = dict[str, Any]
 SYMBOLS: Final = {
@@ -22,43 +25,51 @@ SYMBOLS: Final = {
     "stop": ("-", "red"),
     "remove": ("-", "red"),
 }
+INDENT: Final = 7
 NOTHING: Final = "Nothing to do. The Sparks are as declared."
 
 
-def show(plan: Json, console: Console, *, commands: bool) -> None:
+def show(plan: Json, *, commands: bool) -> None:
     """Print it. With `commands` the exact commands are printed whole, otherwise cut at the terminal's width."""
+    console = out()
+    width = (console.width if console.is_terminal else 120) - INDENT
+    output.show(Group(*_parts(plan, 0 if commands else width)))
+
+
+def _parts(plan: Json, width: int) -> Iterator[RenderableType]:
     number = 0
     for title, steps in (("", plan["steps"]), ("withheld until you approve (`sparkkeep apply`)", plan["withheld"])):
         for spark, found in groupby(sorted(steps, key=lambda step: str(step["spark"])), key=lambda step: step["spark"]):
-            console.print(Text(spark, style="bold") + Text(f"  {title}" if title else "", style="yellow"))
+            yield Text(spark, style="bold") + Text(f"  {title}" if title else "", style="yellow")
             for step in found:
                 number += 1
-                console.print(_step(number, step, console, commands=commands))
-            console.print()
+                yield from _step(number, step, width)
+            yield Text()
     if plan["held"]:
-        console.print(Text("left alone, because", style="bold"))
-        for held in plan["held"]:
-            console.print(Padding(_held(held), (0, 0, 0, 2)))
-        console.print()
-    console.print(Text(summary(plan), style="bold"))
+        yield Text("left alone, because", style="bold")
+        yield from (Padding(_held(held), (0, 0, 0, 2)) for held in plan["held"])
+        yield Text()
+    yield Text(summary(plan), style="bold")
 
 
-def _step(number: int, step: Json, console: Console, *, commands: bool) -> Padding:
+def _step(number: int, step: Json, width: int) -> Iterator[RenderableType]:
     symbol, style = SYMBOLS[step["verb"]]
-    head = Text.assemble(f"{number:>3}. ", (f"{symbol} {step['verb']} {step['workload']}", style))
     rank = f" (rank {step['rank']})" if step["rank"] else ""
-    head.append(f"{rank}: {step['cause']}")
-    lines: list[Any] = [head, Padding(Text(step["consequence"]), (0, 0, 0, 7))]
+    yield Text.assemble(
+        f"{number:>3}. ", (f"{symbol} {step['verb']} {step['workload']}", style), f"{rank}: {step['cause']}"
+    )
+    yield _indented(Text(step["consequence"]))
     if step["lookFirst"]:
-        lines.append(Padding(Text(f"after another look: {step['lookFirst']}", style="dim"), (0, 0, 0, 7)))
-    if commands:
-        command = Text(f"$ {step['command']}", style="dim", overflow="fold", no_wrap=False)
-    else:
-        first = step["command"].partition("\n")[0]
-        command = Text(f"$ {first}", style="dim", overflow="ellipsis", no_wrap=True)
-        command.truncate(max(20, console.width - 8), overflow="ellipsis")
-    lines.append(Padding(command, (0, 0, 0, 7)))
-    return Padding(Group(*lines), (0, 0, 0, 0))
+        yield _indented(Text(f"after another look: {step['lookFirst']}", style="dim"))
+    command = Text(f"$ {step['command']}", style="dim", overflow="fold")
+    if width:
+        command = Text(f"$ {step['command'].partition(chr(10))[0]}", style="dim", no_wrap=True)
+        command.truncate(max(20, width), overflow="ellipsis")
+    yield _indented(command)
+
+
+def _indented(text: Text) -> Padding:
+    return Padding(text, (0, 0, 0, INDENT))
 
 
 def _held(held: Json) -> Text:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -203,6 +203,30 @@ class HostKeys:
             for line in text.splitlines():
                 _load(self._known, line)
         self._stamp = stamp
+
+
+class Checker(asyncssh.SSHClient):
+    """Asks the policy about the key of one connection, and says when that connection is lost."""
+
+    def __init__(self, keys: HostKeys, trust: Trust, *, tunneled: bool) -> None:
+        self._keys = keys
+        self._trust: Trust = trust
+        self._tunneled = tunneled
+        self.refusal: HostKeyUnknown | HostKeyChanged | None = None
+        self.lost: Callable[[Exception | None], None] = lambda _: None
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Whether asyncssh may go on. Behind a jump host `addr` is the jump host's own: it vouches for nothing."""
+        try:
+            self._keys.require(host, "" if self._tunneled else addr, port, key, self._trust)
+        except (HostKeyUnknown, HostKeyChanged) as refusal:
+            self.refusal = refusal
+            return False
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass it on."""
+        self.lost(exc)
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

@@ -80,6 +80,10 @@ class Loop:
         await asyncio.gather(*(worker.close() for worker in self.workers.values()), *self._closing)
         self.workers.clear()
 
+    async def finish(self, grace: float) -> None:
+        """Before the end: begin nothing new, and give the commands under way up to `grace` seconds."""
+        await asyncio.gather(*(worker.finish(grace) for worker in self.workers.values()))
+
     async def _follow(self) -> None:
         with self.store.subscribe() as changes:
             async for _ in changes:

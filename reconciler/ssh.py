@@ -28,7 +28,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import asyncssh
 from asyncssh.config import ConfigParseError
@@ -40,7 +40,7 @@ from asyncssh.constants import (
 )
 from asyncssh.stream import SSHClientStreamSession, SSHTCPStreamSession, SSHUNIXStreamSession
 
-from reconciler.hostkeys import FAST_KEX, HostKeyChanged, HostKeys, HostKeyUnknown
+from reconciler.hostkeys import FAST_KEX, Checker, HostKeys, HostKeyUnknown
 from reconciler.shell import REMOTE_SHELL, guarded
 from state.desired import Spark
 
@@ -157,15 +157,12 @@ class _Room:
             if held:
                 held.clear()
                 self._taken -= 1
-                self._wake()
+                waiting, self._waiting = self._waiting, []
+                for turn in waiting:
+                    if not turn.done():
+                        turn.set_result(None)
 
         return leave
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for turn in waiting:
-            if not turn.done():
-                turn.set_result(None)
 
 
 class _Session(Protocol):
@@ -278,30 +275,6 @@ class _Unix(_Piped, SSHUNIXStreamSession[bytes]):
     """A forwarded socket."""
 
 
-class _Owner(asyncssh.SSHClient):
-    """Asks the host key policy, and says when the connection is lost."""
-
-    def __init__(self, keys: HostKeys, spark: Spark, *, tunneled: bool) -> None:
-        self._keys = keys
-        self._spark = spark
-        self._tunneled = tunneled
-        self.refusal: HostKeyUnknown | HostKeyChanged | None = None
-        self.lost: Callable[[Exception | None], None] = lambda _: None
-
-    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        # Behind a jump host `addr` is the jump host's own: its key must not vouch for the Spark.
-        address = "" if self._tunneled else addr
-        try:
-            self._keys.require(host, address, port, key, self._spark.trust)
-        except (HostKeyUnknown, HostKeyChanged) as refusal:
-            self.refusal = refusal
-            return False
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost(exc)
-
-
 @dataclass(frozen=True, slots=True)
 class _Target:
     """A server on the way to a Spark, or the Spark itself."""
@@ -370,7 +343,7 @@ class Link:
         """Run a script on the Spark. Raises LinkDown; its `maybe_done` says whether the script may have run."""
         deadline = asyncio.get_running_loop().time() + timeout
         seats = SEATS if reserved else RUN_SEATS
-        command = await self._channel(_open_command, seats, deadline, retry=True)
+        command = await self._channel(_executing(_Command), seats, deadline, retry=True)
         try:
             self._send(command.chan, script)
             async with asyncio.timeout_at(deadline):
@@ -388,7 +361,7 @@ class Link:
         Close the iterator (`contextlib.aclosing`) to end the script early.
         """
         deadline = asyncio.get_running_loop().time() + timeout
-        tail = await self._channel(_open_tail, TAIL_SEATS, deadline, retry=True)
+        tail = await self._channel(_executing(_Tail), TAIL_SEATS, deadline, retry=True)
         try:
             self._send(tail.chan, f"exec 2>&1\n{script}")
             reader: asyncssh.SSHReader[bytes] = asyncssh.SSHReader(tail, tail.chan)
@@ -455,7 +428,14 @@ class Link:
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(), name=f"ssh {self.name}")
             self._opening.add_done_callback(self._opened)
-        return await asyncio.shield(self._opening)
+        opening = self._opening
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if opening.cancelled() and task is not None and not task.cancelling():
+                raise LinkDown("LinkClosed", f"sparkkeep has closed its connection to {self.name}") from None
+            raise
 
     def _opened(self, opening: asyncio.Task[Connection]) -> None:
         self._opening = None
@@ -476,6 +456,8 @@ class Link:
         self._conn, self._hops = conn, hops
         self.connects += 1
         self._lose = owner.lost = partial(self._lost, conn, hops, born)
+        if conn.is_closed():
+            self._lose(None)
         return conn
 
     def _lost(self, conn: Connection, hops: list[Connection], born: float, exc: Exception | None) -> None:
@@ -509,20 +491,17 @@ class Link:
 
     async def _resolve(self, target: _Target) -> asyncssh.SSHClientConnectionOptions:
         """Where ~/.ssh/config says that the target is."""
-        given = self._given(target)
-        options: asyncssh.SSHClientConnectionOptions = await asyncssh.SSHClientConnectionOptions.construct(
-            None, host=target.host, client_keys=None, **given
-        )
-        return options
+        given = {"host": target.host, "client_keys": None, **self._given(target)}
+        return await asyncssh.SSHClientConnectionOptions.construct(None, **given)  # type: ignore[no-any-return]
 
     async def _dial(
         self, target: _Target, hops: list[Connection], tunnel: Connection | None, depth: int
-    ) -> tuple[Connection, _Owner]:
+    ) -> tuple[Connection, Checker]:
         """A connection to the target, through `tunnel` or its own jump hosts, which are added to `hops`."""
         resolved = await self._resolve(target)
         if tunnel is None:
             tunnel = await self._tunnel(target, resolved, hops, depth)
-        owner = _Owner(self._hostkeys, self.spark, tunneled=tunnel is not None)
+        owner = Checker(self._hostkeys, self.spark.trust, tunneled=tunnel is not None)
         timing = self._timing
         try:
             conn = await asyncssh.connect(
@@ -539,7 +518,6 @@ class Link:
                 keepalive_interval=timing.keepalive,
                 keepalive_count_max=timing.keepalive_count,
                 login_timeout=timing.connect,
-                connect_timeout=None,
                 preferred_auth="publickey",
                 gss_host=None,
                 agent_forwarding=False,
@@ -548,17 +526,12 @@ class Link:
         except (asyncssh.HostKeyNotVerifiable, asyncssh.ConnectionLost):
             if owner.refusal is None:
                 raise
-            who = f"{self.name} ({target.host})"
-            what = f"{who} {owner.refusal}".replace("SPARK", self.name)
+            what = f"{self.name} ({target.host}) {owner.refusal}".replace("SPARK", self.name)
             raise LinkDown(type(owner.refusal).__name__, what) from owner.refusal
         return conn, owner
 
     async def _tunnel(
-        self,
-        target: _Target,
-        resolved: asyncssh.SSHClientConnectionOptions,
-        hops: list[Connection],
-        depth: int,
+        self, target: _Target, resolved: asyncssh.SSHClientConnectionOptions, hops: list[Connection], depth: int
     ) -> Connection | None:
         """The connection to the last jump host before the target, each one checked like the Spark itself."""
         jump = target.jump or resolved.tunnel
@@ -569,8 +542,7 @@ class Link:
             raise LinkDown("JumpLoop", what)
         tunnel: Connection | None = None
         for hop in jump.split(","):
-            tunnel, owner = await self._dial(_hop(hop), hops, tunnel, depth + 1)
-            del owner
+            tunnel, _ = await self._dial(_hop(hop), hops, tunnel, depth + 1)
             hops.append(tunnel)
         return tunnel
 
@@ -599,24 +571,21 @@ class Link:
                 leave = await self._room.enter(seats)
                 try:
                     return await self._retried(conn, opener, leave, deadline if retry else None)
-                except BaseException as error:
-                    if not isinstance(error, asyncio.CancelledError):
-                        leave()
+                except (asyncssh.Error, OSError):
+                    leave()
                     raise
         except TimeoutError as late:
             what = f"{self.name} gave no channel in time, so the command was not sent"
             raise NotSent("ChannelTimeout", what) from late
-        except asyncssh.ChannelOpenError as error:
-            if conn is None or conn.is_closed() or error.reason == "SSH connection closed":
+        except (asyncssh.Error, OSError) as error:
+            refused = isinstance(error, asyncssh.ChannelOpenError) and error.reason != "SSH connection closed"
+            if conn is None or conn.is_closed() or not refused:
                 what = f"the connection to {self.name} was lost before the command was sent"
                 raise NotSent("ConnectionLost", what) from error
             if not retry:
                 raise
-            what = f"{self.name} refused a channel ({error.reason}), so the command was not sent"
+            what = f"{self.name} refused a channel ({error}), so the command was not sent"
             raise NotSent("ChannelRefused", what) from error
-        except (asyncssh.Error, OSError) as error:
-            what = f"the connection to {self.name} was lost before the command was sent"
-            raise NotSent("ConnectionLost", what) from error
 
     async def _retried(
         self, conn: Connection, opener: Opener[S], leave: Callable[[], None], deadline: float | None
@@ -684,14 +653,15 @@ class Link:
             raise NotSent("ChannelRefused", what) from error
 
 
-async def _open_command(conn: Connection, leave: Callable[[], None]) -> _Command:
-    _, session = await conn.create_session(lambda: _Command(leave), REMOTE_SHELL, encoding=None, request_pty=False)
-    return session  # type: ignore[return-value]  # what the factory made
+def _executing(kind: Callable[[Callable[[], None]], S]) -> Opener[S]:
+    """Opens a session that runs `REMOTE_SHELL`."""
 
+    async def opener(conn: Connection, leave: Callable[[], None]) -> S:
+        factory: Callable[[], Any] = lambda: kind(leave)  # noqa: E731 - gives it a type
+        _, session = await conn.create_session(factory, REMOTE_SHELL, encoding=None, request_pty=False)
+        return cast("S", session)
 
-async def _open_tail(conn: Connection, leave: Callable[[], None]) -> _Tail:
-    _, session = await conn.create_session(lambda: _Tail(leave), REMOTE_SHELL, encoding=None, request_pty=False)
-    return session  # type: ignore[return-value]  # what the factory made
+    return opener
 
 
 async def _close(conns: list[Connection]) -> None:

@@ -107,6 +107,8 @@ class Worker:
         self._stopped_at = float("-inf")
         self._seen = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = False
+        self._acting: set[asyncio.Future[None]] = set()  # one for each command under way that may not be torn
 
     def start(self, after: Awaitable[None] | None = None) -> None:
         """Begin to attend and to work; `after` an earlier worker of this Spark has ended, so that never two act."""
@@ -117,6 +119,12 @@ class Worker:
             await after
         self._spawn(self._attend(), f"{self.name} attend")
         self._spawn(self._work(), f"{self.name} work")
+
+    async def finish(self, grace: float) -> None:
+        """Begin no other step, and give those under way `grace` seconds. A fetch may be torn: it goes on next time."""
+        self._ending = True
+        if self._acting:
+            await asyncio.wait(self._acting, timeout=grace)
 
     async def close(self) -> None:
         """End all tasks and let go of the Spark. A command under way is left to the Spark; the next scan tells."""
@@ -252,6 +260,8 @@ class Worker:
 
     async def _run(self, step: Step) -> bool:
         """Run one step; False if what comes after it must not be run."""
+        if self._ending:
+            return False
         if step.verb is Verb.STOP:
             self._ledger.expect_end(step.container)
             self._stopped_at = asyncio.get_running_loop().time()
@@ -261,10 +271,15 @@ class Worker:
             self._fail(instance, why)
         action = self._home.begun(step)
         report = Report(result=Result.UNKNOWN, output="sparkkeep was stopped while the command ran")
+        under_way: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if step.verb is not Verb.PULL:
+            self._acting.add(under_way)
         try:
             report = await act(step, self.host, self._home.secret)
         finally:
             self._home.done(action, step, report)
+            self._acting.discard(under_way)
+            under_way.cancel()
         if report.why is not None and instance is not None:
             self._fail(instance, report.why)
         return report.result is Result.DONE

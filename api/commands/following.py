@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from api.output import SERVER, Format, Output, ServerOption, age, dump, out, server, table, word
+from api.output import SERVER, Format, Output, ServerOption, age, dump, out, server, show, table, word
 
 app = typer.Typer()
 Json = dict[str, Any]
@@ -51,7 +51,7 @@ def _list(found: Json, output: Format) -> None:
         return
     now = time.time()
     rows = ((_ages(e, now), word(e["type"]), e["reason"], _object(e), e["message"]) for e in found["events"])
-    out().print(table(("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"), rows, empty="Nothing has happened yet."))
+    show(table(("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"), rows, empty="Nothing has happened yet."))
 
 
 def _line(console: Console, event: Json, output: Format) -> None:

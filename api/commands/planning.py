@@ -13,11 +13,10 @@ import typer
 
 from api.client import Client, ServerRefused
 from api.folder import DEFAULT
-from api.offline import apply_offline, covers, load_desired, plan_offline
-from api.output import SERVER, Format, Output, ServerOption, dump, fail, note, out, sentences, server
-from api.settle import Outcome, Settling, outcome
+from api.output import SERVER, Format, Output, ServerOption, dump, fail, note, sentences, server
+from api.settle import Outcome, Settling, covers, outcome
 from api.show_plan import show
-from reconciler.status import plan_json
+from state.problems import Invalid
 from state.sources import read_desired
 
 app = typer.Typer()
@@ -52,13 +51,15 @@ def plan(
     Exit status: 0 nothing to do, 2 there are changes, 1 an error.
     """  # noqa: D301  # \b is typer's
     if offline:
+        from api.offline import plan_offline  # noqa: PLC0415  # loads SSH, which takes a second
+
         with sentences():
-            made = plan_json(asyncio.run(plan_offline(file or desired, data, os.environ, note)))
+            made = asyncio.run(plan_offline(file or desired, data, os.environ, note))
     else:
         with server(address) as client:
             made = client.post("/api/plan", _candidate(file))
     if output is Format.TABLE:
-        show(made, out(), commands=commands)
+        show(made, commands=commands)
     else:
         dump(made, output)
     raise typer.Exit(2 if made["steps"] or made["withheld"] else 0)
@@ -67,10 +68,13 @@ def plan(
 def _candidate(file: Path | None) -> Json | None:
     if file is None:
         return None
-    found = read_desired(file)
+    try:
+        found = read_desired(file)
+    except Invalid as invalid:
+        fail(str(invalid))
     if len(found) != 1:
         fail(f"{file} is a folder of {len(found)} files; --file takes one, --offline --desired a folder")
-    return {"desired": found[0].data.decode("utf-8", "replace")}
+    return {"desired": found[0].data.decode("utf-8", "replace"), "file": str(file)}
 
 
 @app.command()
@@ -96,9 +100,9 @@ def apply(
         return
     with server(address) as client:
         made = client.post("/api/plan")
-        show(made, out(), commands=commands)
+        show(made, commands=commands)
         if made["steps"] or made["withheld"]:
-            _agree(made, f"Apply this plan to {_places(made)}?", yes=yes)
+            _agree(f"Apply this plan to {_places(made)}?", yes=yes)
             after = client.get("/api/events", follow=False, limit=1)["latestSeq"]
             _approve(client, made, yes=yes, commands=commands)
             _end(_wait(client, after, limit=timeout))
@@ -110,9 +114,8 @@ def _places(made: Json) -> str:
     return ", ".join(sorted({str(step["spark"]) for step in (*made["steps"], *made["withheld"])}))
 
 
-def _agree(made: Json, question: str, *, yes: bool) -> None:
+def _agree(question: str, *, yes: bool) -> None:
     """Ask, unless told not to; without anybody to ask, refuse."""
-    del made
     if yes:
         return
     if not sys.stdin.isatty():
@@ -135,10 +138,10 @@ def _approve(client: Client, made: Json, *, yes: bool, commands: bool) -> None:
             return
         if not covers(agreed, made):
             note("The world moved; this is the plan now:")
-            show(made, out(), commands=commands)
+            show(made, commands=commands)
             if yes:
                 fail("It would take down more than you agreed to, so nothing was approved. Run it again.")
-            _agree(made, f"Apply this plan to {_places(made)}?", yes=False)
+            _agree(f"Apply this plan to {_places(made)}?", yes=False)
             agreed = made
     fail("the plan changes faster than it can be approved; try again in a moment")
 
@@ -170,10 +173,10 @@ def _end(result: Outcome) -> None:
 
 
 def _apply_offline(desired: Path, data: Path, *, yes: bool, commands: bool, limit: float) -> None:
-    load_desired(desired, os.environ)
+    from api.offline import apply_offline, plan_offline  # noqa: PLC0415  # loads SSH, which takes a second
+
     made = asyncio.run(plan_offline(desired, data, os.environ, note))
-    shown = plan_json(made)
-    show(shown, out(), commands=commands)
-    if made.steps or made.withheld:
-        _agree(shown, f"Apply this plan to {_places(shown)}?", yes=yes)
+    show(made, commands=commands)
+    if made["steps"] or made["withheld"]:
+        _agree(f"Apply this plan to {_places(made)}?", yes=yes)
     _end(asyncio.run(apply_offline(desired, data, os.environ, made, note, limit=limit)))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from api.client import Client
 from api.commands.names import one_of
-from api.output import SERVER, Format, Output, ServerOption, age, dump, out, server, size, table, word
+from api.output import SERVER, Format, Output, ServerOption, age, dump, out, server, show, size, table, word
 from api.version import VERSION
 
 app = typer.Typer()
@@ -47,7 +47,7 @@ def get(what: What = None, watch: Watch = False, output: Output = Format.TABLE, 
 def _get_once(client: Client, what: str | None, output: Format) -> None:
     status = client.get("/api/status")
     if output is Format.TABLE:
-        out().print(_tables(status, what))
+        show(_tables(status, what))
     else:
         dump(_part(status, what), output)
 
@@ -113,9 +113,14 @@ def _spark_row(name: str, spark: Json) -> tuple[str | Text, ...]:
     states += ["Drained"] if spark["drained"] else ["Cordoned"] if spark["cordoned"] else []
     memory = f"{size(facts['memoryAvailable'])} of {size(facts['memoryTotal'])}" if facts else "-"
     scanned = f"{age(time.time() - spark['scannedAt'])} ago" if spark["scannedAt"] else "never"
-    message = spark["message"] or (f"{len(spark['foreign'])} containers not ours" if spark["foreign"] else "")
+    message = spark["message"] or _foreign(spark["foreign"])
     state = Text(", ").join(word(text) for text in states)
     return name, spark["host"] or "-", state, memory, size(facts.get("diskFree")), _gpus(facts), scanned, message
+
+
+def _foreign(containers: list[Json]) -> str:
+    count = len(containers)
+    return f"{count} container{'s'[: count != 1]} not ours" if count else ""
 
 
 def _gpus(facts: Json) -> str:
@@ -139,24 +144,26 @@ def describe(
         if output is not Format.TABLE:
             dump({"name": name, **subject, "events": events}, output)
             return
-        console = out()
-        console.print(Text(name, style="bold"))
-        _describe(console, subject)
-        from_now = time.time()
-        rows = ((age(from_now - e["lastAt"]), word(e["type"]), e["reason"], e["message"]) for e in events)
-        console.print()
-        console.print(table(("AGE", "TYPE", "REASON", "MESSAGE"), rows, empty="No events."))
+        show(Group(*_described(name, subject), Text(), _latest(events)))
 
 
-def _describe(console: Console, subject: Json) -> None:
+def _latest(events: list[Json]) -> RenderableType:
+    now = time.time()
+    rows = ((age(now - e["lastAt"]), word(e["type"]), e["reason"], e["message"]) for e in events)
+    return table(("AGE", "TYPE", "REASON", "MESSAGE"), rows, empty="No events.")
+
+
+def _described(name: str, subject: Json) -> Iterator[RenderableType]:
+    yield Text(name, style="bold")
     plain = {key: value for key, value in subject.items() if not isinstance(value, list | dict) and value is not None}
-    console.print(table(("FIELD", "VALUE"), ((key, _shown(key, value)) for key, value in plain.items())))
-    lists = {key: value for key, value in subject.items() if isinstance(value, list) and value}
-    for key, entries in {**lists, **({"facts": [subject["facts"]]} if subject.get("facts") else {})}.items():
-        console.print()
-        console.print(Text(key, style="bold"))
-        for entry in entries:
-            console.print(table(("", ""), _lines(entry)) if isinstance(entry, dict) else str(entry))
+    yield table((), ((f"  {key}", _shown(key, value)) for key, value in plain.items()))
+    parts = {key: value for key, value in subject.items() if isinstance(value, list) and value}
+    for key, entries in {**parts, **({"facts": [subject["facts"]]} if subject.get("facts") else {})}.items():
+        yield Text(f"\n{key}", style="bold")
+        for number, entry in enumerate(entries):
+            if number:
+                yield Text()
+            yield table((), _lines(entry)) if isinstance(entry, dict) else Text(f"  {entry}")
 
 
 def _lines(entry: Json, before: str = "") -> Iterable[tuple[str, str | Text]]:
@@ -189,20 +196,17 @@ def why(
         if output is not Format.TABLE:
             dump(answer, output)
             return
-        console = out()
-        verdict = Text(" and ").join([word(answer["sync"] or "Unknown"), word(answer["health"] or "Unknown")])
-        console.print(Text(f"{name}: ", style="bold") + verdict)
-        for sentence in answer["because"]:
-            console.print(f"  {sentence}", markup=False)
-        for failure in answer["failures"]:
-            if failure["log"]:
-                console.print(Text(f"\nits last words on {failure['spark']}", style="bold"))
-                for line in failure["log"]:
-                    console.print(Text(f"  {line}", style="dim"))
-        from_now = time.time()
-        rows = ((age(from_now - e["lastAt"]), e["reason"], e["message"]) for e in answer["events"])
-        console.print()
-        console.print(table(("AGE", "REASON", "MESSAGE"), rows, empty="No events."))
+        show(Group(*_reasons(name, answer), Text(), _latest(answer["events"])))
+
+
+def _reasons(name: str, answer: Json) -> Iterator[RenderableType]:
+    verdicts = (word(answer[verdict] or "Unknown") for verdict in ("sync", "health"))
+    yield Text(f"{name}: ", style="bold") + Text(" and ").join(verdicts)
+    yield from (Text(f"  {sentence}") for sentence in answer["because"])
+    for failure in answer["failures"]:
+        if failure["log"]:
+            yield Text(f"\nits last words on {failure['spark']}", style="bold")
+            yield from (Text(f"  {line}", style="dim") for line in failure["log"])
 
 
 @app.command()
@@ -233,7 +237,7 @@ def actions(
             for a in found["actions"]
         )
         columns = ("AGE", "SPARK", "WORKLOAD", "VERB", "OUTCOME", "STATUS", "CAUSE")
-        out().print(table(columns, rows, empty="No command was needed yet."))
+        show(table(columns, rows, empty="No command was needed yet."))
 
 
 @app.command()

@@ -6,18 +6,18 @@ import asyncio
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.environment import Completion
 from api.folder import DEFAULT
 from api.output import Format, Output, dump, fail, note, sentences
-from api.serve import Options
-from api.serve import serve as serve_until_told
-from state.load import Loaded, load_sources
 from state.problems import Invalid
 from state.sources import read_desired, read_recipes, recipe_files
+
+if TYPE_CHECKING:
+    from state.load import Loaded
 
 app = typer.Typer()
 
@@ -55,8 +55,12 @@ def serve(
 
     Ctrl-C (or SIGTERM) ends it within ten seconds; nothing on the Sparks is stopped by that.
     """  # noqa: D301  # \b is typer's
+    from api.serve import Options  # noqa: PLC0415  # loads SSH and the web server, which takes a second
+    from api.serve import serve as serve_until_told  # noqa: PLC0415  # as above
+
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # warns of every connection that went away
     for name in ("sparkkeep", "state"):
         logging.getLogger(name).setLevel(level)
     options = Options(
@@ -80,6 +84,8 @@ def validate(
     sparkkeep validate                           desired.yaml of this folder
     sparkkeep validate fleet/ extra.yaml         several, as one desired state
     """  # noqa: D301  # \b is typer's
+    from state.load import load_sources  # noqa: PLC0415  # loads the schema
+
     given = paths or [Path("desired.yaml")]
     try:
         sources = Completion(os.environ)(read_desired(given))

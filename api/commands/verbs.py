@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from api.output import SERVER, Format, Output, ServerOption, dump, fail, note, out, server, table
+from api.output import SERVER, Format, Output, ServerOption, dump, fail, note, server, show, table
 
 app = typer.Typer()
 
@@ -153,7 +153,7 @@ def _list_faults(room: dict[str, Any], output: Format) -> None:
         (name.replace("_", "-"), " ".join(_argument(a) for a in fault["arguments"]), fault["about"])
         for name, fault in room["faults"].items()
     )
-    out().print(table(("FAULT", "ARGUMENTS", "MESSAGE"), rows))
+    show(table(("FAULT", "ARGUMENTS", "MESSAGE"), rows))
     note("sparkkeep practice FAULT SPARK [ARG]...; Sparks: " + ", ".join(room["sparks"]))
 
 

@@ -17,7 +17,6 @@ from state.load import Loaded, load_sources
 from state.sources import Source, read_recipes
 
 router = APIRouter(tags=["plans"])
-CANDIDATE = "candidate"
 
 
 class PlanRequest(BaseModel):
@@ -31,6 +30,7 @@ class PlanRequest(BaseModel):
         description="the text of a desired state (YAML) to try",
         examples=["services:\n  hello: {recipe: {image: 'python:3.13-slim', port: 8080}, on: spark-1}\n"],
     )
+    file: str = Field(default="candidate", max_length=1000, description="the name that problems give it")
 
 
 @router.post("/api/plan", summary="What would be done now", responses=answers(422))
@@ -41,7 +41,7 @@ async def make_plan(context: Ctx, request: Annotated[PlanRequest | None, Body()]
     """  # noqa: D205
     if request is None or request.desired is None:
         return {"candidate": False, **plan_json(context.loop.plan())}
-    source = Source(CANDIDATE, request.desired.encode("utf-8", "surrogatepass"))
+    source = Source(request.file, request.desired.encode("utf-8", "surrogatepass"))
     loaded = await asyncio.to_thread(_load, context, source)
     return {"candidate": True, **_candidate(context, loaded)}
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +15,7 @@ from reconciler.practice.errors import DaemonError
 if TYPE_CHECKING:
     from reconciler.practice.programs import Process
 
+PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHM_DEFAULT: Final = 64 * 1024 * 1024
 STOP_TIMEOUT: Final = 10
 FIRST_DELAY: Final = 0.1
@@ -83,6 +84,16 @@ class Mount:
     mode: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What an image brings along. By default a server that needs no arguments."""
+
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ("serve",)
+    env: tuple[str, ...] = (PATH,)
+    labels: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(slots=True, kw_only=True)
 class Spec:
     """What `docker run` or `create` asked for."""
@@ -90,7 +101,7 @@ class Spec:
     image: str
     name: str = ""
     command: list[str] = field(default_factory=list)
-    entrypoint: list[str] | None = None
+    entrypoint: list[str] | None = None  # None: the image's; empty: none at all
     env: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     policy: Policy = Policy()
@@ -116,8 +127,20 @@ class Spec:
 
     @property
     def argv(self) -> list[str]:
-        """What runs: the image's own entrypoint is none, its own command `serve`."""
-        return [*(self.entrypoint or []), *(self.command or ([] if self.entrypoint else ["serve"]))]
+        """What runs."""
+        return [*(self.entrypoint or []), *self.command]
+
+    def upon(self, image: ImageConfig) -> Spec:
+        """The same with what the image brings; a command of its own counts only under its own entrypoint."""
+        own = self.entrypoint is None
+        names = {entry.partition("=")[0] for entry in self.env}
+        return replace(
+            self,
+            entrypoint=(list(image.entrypoint) or None) if own else (self.entrypoint or None),
+            command=self.command or (list(image.command) if own else []),
+            env=[*self.env, *(entry for entry in image.env if entry.partition("=")[0] not in names)],
+            labels={**dict(image.labels), **self.labels},
+        )
 
     @property
     def environment(self) -> dict[str, str]:

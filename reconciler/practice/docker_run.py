@@ -61,7 +61,7 @@ def spec(parsed: Parsed, files: Files) -> Spec:
         image=image,
         command=command,
         name=parsed.last("name"),
-        entrypoint=None if entrypoint is None or not entrypoint[-1] else [entrypoint[-1]],
+        entrypoint=None if entrypoint is None else [entrypoint[-1]] if entrypoint[-1] else [],
         env=_environment(parsed, files),
         labels=_labels(parsed, files),
         policy=parse_policy(parsed.last("restart", "no")) if parsed.last("restart", "no") else Policy(),

@@ -75,6 +75,9 @@ class Engine(Life):
         if self.machine.disk_free == 0:
             self.machine.switches.count("disk_full")
             raise DaemonError(500, "mkdir /var/lib/docker/overlay2/l: no space left on device")
+        spec = spec.upon(image.config)
+        if not spec.argv:
+            raise DaemonError(400, "no command specified")
         identity = self._ids.hex()
         name = spec.name.removeprefix("/") or self._random_name(identity)
         check_name(spec.name or name)

@@ -43,7 +43,7 @@ class Faults:
         for name in Switches.__dataclass_fields__:
             if name != "counts":
                 setattr(switches, name, getattr(fresh, name))
-        self.free_ports()
+        self._spark.machine.unlisten("foreign")
         self._spark.link.heal()
 
     # The machine
@@ -85,9 +85,10 @@ class Faults:
         """Something that is no container listens on a port."""
         self._spark.machine.listeners[port] = "foreign"
 
-    def free_ports(self) -> None:
-        """The foreign listeners are gone."""
-        self._spark.machine.unlisten("foreign")
+    def port_freed(self, port: int) -> None:
+        """It is gone."""
+        if self._spark.machine.listeners.get(port) == "foreign":
+            del self._spark.machine.listeners[port]
 
     # Images
 

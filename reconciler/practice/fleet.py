@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,7 +17,7 @@ from reconciler.practice.console import USER
 from reconciler.practice.containers import Spec
 from reconciler.practice.machine import GIB
 from reconciler.practice.server import SshListener
-from reconciler.practice.spark import Settings, Spark
+from reconciler.practice.spark import NETWORK, Settings, Spark
 
 FIRST_PORT: Final = 2200
 MOST: Final = 16  # as many as anybody has
@@ -48,7 +50,8 @@ class PracticeFleet:
     """`async with PracticeFleet(2, folder) as fleet:` and `fleet["spark-1"]` can be logged in to.
 
     `folder` keeps the client's key, the host keys and `known_hosts` between runs. `first_port=0` lets the
-    system choose ports, as tests want it; otherwise Spark N listens on `first_port + N`.
+    system choose ports, on a network of this process's own, as tests want it that run side by side (ports of
+    models are not chosen); otherwise Spark N listens on `first_port + N`.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class PracticeFleet:
             raise ValueError("a practice fleet has 1 to 16 Sparks")
         self.folder = Path(folder)
         self.settings = settings or Settings()
+        if not first_port and self.settings.network == NETWORK:
+            self.settings = replace(self.settings, network=_own_network())
         self.sparks = {f"spark-{n}": PracticeSpark(f"spark-{n}", n, self.settings, clock) for n in range(1, count + 1)}
         self._first_port = first_port
         self._foreign = tuple(foreign)
@@ -143,6 +148,11 @@ class PracticeFleet:
     def desired_sparks(self) -> dict[str, dict[str, Any]]:
         """The `sparks:` part of a desired state."""
         return {name: {"host": spark.host, "port": spark.port, "user": USER} for name, spark in self.sparks.items()}
+
+
+def _own_network() -> str:
+    """Three numbers of loopback that no other process of this machine uses for practice."""
+    return f"127.{100 + os.getpid() // 250 % 100}.{os.getpid() % 250}"
 
 
 async def preload(spark: Spark, spec: Spec) -> None:

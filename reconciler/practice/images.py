@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reconciler.practice.clock import digest
+from reconciler.practice.containers import ImageConfig
 from reconciler.practice.errors import DaemonError
 from reconciler.practice.events import Events
 from reconciler.practice.machine import GIB, Machine
@@ -73,6 +74,7 @@ class Image:
     created: int  # nanoseconds
     tags: set[str] = field(default_factory=set)
     digests: set[str] = field(default_factory=set)
+    config: ImageConfig = field(default_factory=ImageConfig)
 
 
 class Images:
@@ -83,6 +85,7 @@ class Images:
         self._events = events
         self.pull_seconds = pull_seconds
         self.all: dict[str, Image] = {}
+        self.known: dict[str, ImageConfig] = {}  # what is in images that are named `repository:tag` in any registry
 
     def find(self, text: str) -> Image | None:
         """By tag, digest, id, or the start of an id."""
@@ -102,11 +105,13 @@ class Images:
     def add(self, text: str, *, content: str = "", size: int | None = None) -> Image:
         """An image under a tag or digest; another content under the same tag takes the tag away from the old one."""
         reference = parse_reference(text)
-        content = content or str(reference)
+        same = f"{reference.path.removeprefix('library/')}:{reference.tag}"
+        content = content or (same if same in self.known else str(reference))
         identity = ID + digest(f"image {content}")
         if identity not in self.all:
             bulk = size if size is not None else (1 + int(digest(content)[:2], 16) % 18) * GIB
-            self.all[identity] = Image(identity, bulk, self._machine.clock.nanos())
+            config = self.known.get(same, ImageConfig())
+            self.all[identity] = Image(identity, bulk, self._machine.clock.nanos(), config=config)
         image = self.all[identity]
         if not reference.digest:
             for other in self.all.values():

@@ -91,7 +91,7 @@ def interfaces(machine: Machine) -> str:
     tail = "valid_lft forever preferred_lft forever"
     rows = (
         ("1", "lo", "inet 127.0.0.1/8 scope host lo"),
-        ("2", "enP7s7", f"inet {machine.address}/24 brd 127.77.0.255 scope global enP7s7"),
+        ("2", "enP7s7", f"inet {machine.address}/24 scope global enP7s7"),
         ("3", "enp1s0f0np0", f"inet 192.168.100.{machine.number + 10}/24 scope global enp1s0f0np0"),
         ("3", "enp1s0f0np0", "inet6 fe80::4abb:2dff:fe00:1/64 scope link"),
         ("4", "enP2p1s0f0np0", f"inet 192.168.101.{machine.number + 10}/24 scope global enP2p1s0f0np0"),

@@ -117,9 +117,9 @@ class ModelServer:
                 entry = {"id": self.name, "object": "model", "owned_by": "practice", "max_model_len": 32768}
                 return json_answer({"object": "list", "data": [entry]})
             case "/args":
-                return json_answer(spec.argv)
+                return Answer(body=f"{json.dumps(spec.argv, ensure_ascii=False)}\n".encode())
             case "/env":
-                return json_answer(spec.environment)
+                return Answer(body=f"{json.dumps(spec.environment, ensure_ascii=False)}\n".encode())
             case "/metrics":
                 lines = (f'practice_requests_total{{path="{path}"}} {n}\n' for path, n in sorted(self.requests.items()))
                 return Answer(body="".join(lines).encode(), content_type="text/plain; version=0.0.4")

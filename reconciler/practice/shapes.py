@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from reconciler.practice.images import Image
 
 Json = dict[str, Any]
-PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 API_VERSION: Final = "1.50"
 OLD_API_VERSION: Final = "1.41"
 EMPTY_ADDRESS: Final[Json] = {
@@ -214,8 +213,8 @@ def _config(container: Container) -> Json:
         "Tty": False,
         "OpenStdin": False,
         "StdinOnce": False,
-        "Env": [*spec.env, PATH],
-        "Cmd": spec.command or (None if spec.entrypoint else ["serve"]),
+        "Env": list(spec.env),
+        "Cmd": list(spec.command) or None,
         "Image": spec.image,
         "Volumes": None,
         "WorkingDir": spec.workdir,

@@ -25,7 +25,7 @@ from reconciler.practice.switches import Switches
 if TYPE_CHECKING:
     from reconciler.practice.programs import Process
 
-FIRST_ADDRESS: Final = "127.77.0."
+NETWORK: Final = "127.77.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class Settings:
     """How a practice Spark is made. `serve=False` opens no socket: for simulations in virtual time."""
 
     seed: str = "practice"
+    network: str = NETWORK  # the first three numbers of every Spark's address, on loopback
     serve: bool = True
     version: str = VERSION
     pull_seconds: float = 1.0
@@ -46,7 +47,7 @@ class Spark:
     def __init__(self, name: str, number: int = 1, settings: Settings = Settings(), clock: Clock | None = None) -> None:
         self.name = name
         self.user = USER
-        self.address = f"{FIRST_ADDRESS}{number}"
+        self.address = f"{settings.network}.{number}"
         self.settings = settings
         self.switches = Switches()
         self.machine = Machine(

@@ -213,6 +213,13 @@ FAST = Timing(connect=1.0, keepalive=0.2, keepalive_count=3)
 # Commands
 
 
+async def begun(mark: Path) -> None:
+    """Wait until a command has written its process id."""
+    async with asyncio.timeout(10):
+        while not (mark.exists() and mark.read_text().endswith("\n")):
+            await asyncio.sleep(0.01)
+
+
 async def gone(mark: Path) -> None:
     """Wait for the end of the process whose id is in the file; OpenSSH passes signals on, but not to root's commands."""
     pid = int(mark.read_text())
@@ -251,7 +258,7 @@ async def test_a_command_that_takes_too_long_is_killed_and_its_fate_is_unknown(s
     mark = tmp_path / "pid"
     async with link_to(server) as link:
         with pytest.raises(CommandTimeout) as caught:
-            await link.run(f"echo $$ > {mark}; exec sleep 60", timeout=0.5)
+            await link.run(f"echo $$ > {mark}; exec sleep 20", timeout=0.5)
         assert caught.value.maybe_done
         assert caught.value.reason == "CommandTimeout"
         await gone(mark)
@@ -261,9 +268,8 @@ async def test_a_command_that_takes_too_long_is_killed_and_its_fate_is_unknown(s
 async def test_a_caller_that_leaves_kills_its_command(server: Sshd, tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     async with link_to(server) as link:
-        task = asyncio.create_task(link.run(f"echo $$ > {mark}; exec sleep 60", timeout=30))
-        while not (mark.exists() and mark.read_text().strip()):
-            await asyncio.sleep(0.01)
+        task = asyncio.create_task(link.run(f"echo $$ > {mark}; exec sleep 20", timeout=30))
+        await begun(mark)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -273,15 +279,15 @@ async def test_a_caller_that_leaves_kills_its_command(server: Sshd, tmp_path: Pa
 async def test_too_much_output_is_an_error(server: Sshd) -> None:
     async with link_to(server) as link:
         with pytest.raises(OutputTooLong) as caught:
-            await link.run(f"head -c {MAX_OUTPUT + 100_000} /dev/zero; sleep 60", timeout=10)
+            await link.run(f"head -c {MAX_OUTPUT + 100_000} /dev/zero; sleep 20", timeout=10)
         assert caught.value.maybe_done
         assert len((await link.run(f"head -c {MAX_OUTPUT} /dev/zero", timeout=10)).stdout) == MAX_OUTPUT
 
 
-async def test_a_connection_that_breaks_halfway_leaves_the_outcome_unknown(server: Sshd) -> None:
+async def test_a_connection_that_breaks_halfway_leaves_the_outcome_unknown(server: Sshd, tmp_path: Path) -> None:
     async with link_to(server) as link:
-        task = asyncio.create_task(link.run("sleep 60", timeout=30))
-        await asyncio.sleep(0.3)
+        task = asyncio.create_task(link.run(f"echo $$ > {tmp_path}/pid; exec sleep 20", timeout=30))
+        await begun(tmp_path / "pid")
         server.stop()
         with pytest.raises(ConnectionBroken) as caught:
             await task
@@ -317,7 +323,7 @@ async def test_a_stream_that_is_closed_early_ends_its_command(server: Sshd, tmp_
 async def test_a_stream_says_when_its_connection_broke(server: Sshd) -> None:
     async with link_to(server) as link:
         with pytest.raises(ConnectionBroken):
-            async for line in link.stream("echo up; sleep 60"):
+            async for line in link.stream("echo up; sleep 20"):
                 assert line == "up"
                 server.stop()
 
@@ -375,7 +381,7 @@ async def test_forbidden_forwarding_is_told_from_a_closed_port(tmp_path: Path) -
 
 async def test_at_most_five_commands_run_at_once_and_a_stop_takes_the_sixth_seat(server: Sshd) -> None:
     async with link_to(server) as link:
-        busy = [asyncio.create_task(link.run("sleep 60", timeout=60)) for _ in range(5)]
+        busy = [asyncio.create_task(link.run("sleep 20", timeout=60)) for _ in range(5)]
         await asyncio.sleep(0.4)
         with pytest.raises(NotSent) as caught:
             await link.run("echo no", timeout=0.3)
@@ -389,7 +395,7 @@ async def test_at_most_five_commands_run_at_once_and_a_stop_takes_the_sixth_seat
 
 async def test_log_tails_leave_room_for_a_command(server: Sshd) -> None:
     async with link_to(server) as link:
-        tails = [link.stream("echo on; sleep 60") for _ in range(4)]
+        tails = [link.stream("echo on; sleep 20") for _ in range(4)]
         assert [await anext(tail) for tail in tails] == ["on"] * 4
         with pytest.raises(NotSent):
             await anext(link.stream("echo no", timeout=0.3))
@@ -403,8 +409,8 @@ async def test_a_server_with_fewer_sessions_is_waited_for(tmp_path: Path) -> Non
         async with link_to(server) as link:
             outcomes = await asyncio.gather(*(link.run("sleep 0.2; echo done", timeout=10) for _ in range(4)))
             assert [o.stdout for o in outcomes] == ["done\n"] * 4
-            long = asyncio.create_task(link.run("sleep 60", timeout=60))
-            await asyncio.sleep(0.3)
+            long = asyncio.create_task(link.run(f"echo $$ > {tmp_path}/pid; exec sleep 20", timeout=60))
+            await begun(tmp_path / "pid")
             with pytest.raises(NotSent) as caught:
                 await link.run("echo no", timeout=0.5)
             assert not caught.value.maybe_done
@@ -442,7 +448,7 @@ async def test_a_silent_spark_is_noticed_when_idle(server: Sshd) -> None:
             wire.dead = True
             while not lost:
                 await asyncio.sleep(0.01)
-            assert time.monotonic() - began < 1.0 + 0.2
+            assert 0.5 < time.monotonic() - began < 3
             assert lost[0].reason == "ConnectionLost"
             assert not link.connected
 
@@ -462,14 +468,14 @@ async def test_a_silent_spark_is_noticed_within_15_seconds_with_the_defaults(ser
             assert 9 < time.monotonic() - began < 15
 
 
-async def test_every_operation_on_a_silent_spark_is_bounded(server: Sshd) -> None:
-    slow = Timing(connect=0.5, keepalive=30.0)  # keepalives must not be what ends the waiting
+async def test_every_operation_on_a_silent_spark_is_bounded(server: Sshd, tmp_path: Path) -> None:
+    slow = Timing(connect=5.0, keepalive=30.0)  # keepalives must not be what ends the waiting
     async with Wire(server.port) as wire:
         spark = spark_of(server, port=wire.port, trust="on-first-use")
         keys = HostKeys([], server.folder / "own")
         async with link_to(server, spark=spark, hostkeys=keys, timing=slow) as link:
-            running = asyncio.create_task(link.run("sleep 60", timeout=1.0))
-            await asyncio.sleep(0.4)
+            running = asyncio.create_task(link.run(f"echo $$ > {tmp_path}/pid; exec sleep 20", timeout=3.0))
+            await begun(tmp_path / "pid")
             wire.dead = True
             began = time.monotonic()
             with pytest.raises(NotSent):
@@ -480,7 +486,7 @@ async def test_every_operation_on_a_silent_spark_is_bounded(server: Sshd) -> Non
                 await anext(link.stream("echo no", timeout=0.3))
             with pytest.raises(CommandTimeout):
                 await running
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 4
 
 
 async def test_a_silent_listener_ends_the_attempt_to_connect(server: Sshd) -> None:
@@ -491,7 +497,7 @@ async def test_a_silent_listener_ends_the_attempt_to_connect(server: Sshd) -> No
             with pytest.raises(LinkDown) as caught:
                 await link.connect()
             assert caught.value.reason == "ConnectTimeout"
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 3
 
 
 async def test_a_channel_that_opens_too_late_is_closed_again(server: Sshd) -> None:
@@ -523,11 +529,11 @@ async def test_the_next_use_connects_again(server: Sshd) -> None:
         assert (link.connects, len(lost)) == (2, 1)
 
 
-async def test_closing_ends_commands_and_is_final(server: Sshd) -> None:
+async def test_closing_ends_commands_and_is_final(server: Sshd, tmp_path: Path) -> None:
     lost: list[LinkDown] = []
     async with link_to(server, on_lost=lost.append) as link:
-        task = asyncio.create_task(link.run("sleep 60", timeout=30))
-        await asyncio.sleep(0.3)
+        task = asyncio.create_task(link.run(f"echo $$ > {tmp_path}/pid; exec sleep 20", timeout=30))
+        await begun(tmp_path / "pid")
         await link.close()
         with pytest.raises(ConnectionBroken):
             await task
@@ -536,6 +542,18 @@ async def test_closing_ends_commands_and_is_final(server: Sshd) -> None:
         assert caught.value.reason == "LinkClosed"
     assert not lost
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_closing_while_connecting_is_no_cancellation_of_the_caller(server: Sshd) -> None:
+    async with Wire(server.port) as wire:
+        wire.dead = True
+        async with link_to(server, spark=spark_of(server, port=wire.port)) as link:
+            task = asyncio.create_task(link.run("true", timeout=5))
+            await asyncio.sleep(0.1)
+            await link.close()
+            with pytest.raises(LinkDown) as caught:
+                await task
+            assert caught.value.reason == "LinkClosed"
 
 
 # Why a connection does not come about
