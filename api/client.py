@@ -8,7 +8,8 @@ from __future__ import annotations
 import getpass
 import json
 import socket
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Self
 
@@ -18,6 +19,7 @@ from api.version import VERSION
 
 DEFAULT: Final = "http://127.0.0.1:9999"
 QUIET: Final = 40.0  # seconds without a heartbeat after which a stream counts as dead
+RETRY: Final = 2.0  # seconds
 HTTP_ERROR: Final = 400
 
 
@@ -70,12 +72,19 @@ class Client:
         with self._stream(path, query, headers={"accept": "text/plain"}, quiet=None) as answer:
             yield from answer.iter_lines()
 
-    def events(self, after: int, **query: Any) -> Generator[dict[str, Any], None, None]:
-        """Every event after `after`, for as long as the server lives; taken up again where a connection broke."""
+    def events(
+        self, after: int, *, lost: Callable[[str], None] | None = None, **query: Any
+    ) -> Generator[dict[str, Any], None, None]:
+        """Every event after `after`, taken up again where a connection broke. Never ends.
+
+        `lost` is told when the server went away; without it that raises NoServer, as it does if it never was there.
+        """
+        there = said = False
         while True:
             headers = {"accept": "text/event-stream", "last-event-id": str(after)}
             try:
                 with self._stream("/api/events", query, headers=headers, quiet=QUIET) as answer:
+                    there, said = True, False
                     for event in _messages(answer.iter_lines()):
                         after = event.get("seq", after)
                         if "reason" in event:
@@ -84,6 +93,13 @@ class Client:
                 if refused.body.get("reason") != "EventsGone":
                     raise
                 after = refused.body["latestSeq"]
+            except NoServer as error:
+                if lost is None or not there:
+                    raise
+                if not said:
+                    lost(str(error))
+                said = True
+                time.sleep(RETRY)
 
     def _ask(self, method: str, path: str, *, query: dict[str, Any], body: Any = None) -> Any:
         with self._reaching():

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from api.output import SERVER, Format, Output, ServerOption, age, dump, out, server, show, table, word
+from api.output import SERVER, Format, Output, ServerOption, age, dump, note, out, server, show, table, word
 
 app = typer.Typer()
 Json = dict[str, Any]
@@ -41,8 +41,12 @@ def events(
         for event in found["events"]:
             _line(console, event, output)
         after = found["events"][-1]["seq"] if since is not None and found["events"] else found["latestSeq"]
-        for event in client.events(after, **about):
+        for event in client.events(after, lost=_lost, **about):
             _line(console, event, output)
+
+
+def _lost(why: str) -> None:
+    note(f"{why}\nwaiting for it to come back")
 
 
 def _list(found: Json, output: Format) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SOCKET: Final = "/var/run/docker.sock"
 DAEMON_DOWN: Final = f"Cannot connect to the Docker daemon at unix://{SOCKET}. Is the docker daemon running?"
 DAEMON_LEFT: Final = 'error during connect: Post "http://%2Fvar%2Frun%2Fdocker.sock/v1.50": EOF'
+GIVEN_UP: Final = frozenset({"build", "create", "events", "logs", "pull", "run", "wait"})  # end with their client
 CREATING: Final = frozenset({"run", "create"})
 SIGNALS: Final = {"KILL": 9, "TERM": 15, "INT": 2, "HUP": 1, "QUIT": 3, "USR1": 10, "USR2": 12}
 CLIENT_ERROR: Final = 125
@@ -108,14 +109,15 @@ class DockerCli:
         work = docker_show.SHOWING[name](self.engine, parsed, io) if acting is None else acting(parsed, io)
         call = asyncio.ensure_future(work)
         self.engine.calls.add(call)
+        call.add_done_callback(self.engine.calls.discard)
         try:
             await asyncio.wait({call})
             if call.cancelled():
                 raise DaemonGone(reached=True)
             return call.result()
         finally:
-            self.engine.calls.discard(call)
-            call.cancel()
+            if name in GIVEN_UP:
+                call.cancel()
 
     @staticmethod
     def _failed(name: str, text: str, io: Io) -> int:

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import asyncssh
 import h11
 
 CHUNK: Final = 65536
@@ -91,7 +92,7 @@ class HttpConnection:
                 if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                     break
                 self._http.start_next_cycle()
-        except (h11.RemoteProtocolError, h11.LocalProtocolError, OSError):
+        except (h11.RemoteProtocolError, h11.LocalProtocolError, OSError, asyncssh.Error):
             pass
         finally:
             with contextlib.suppress(OSError):

@@ -29,6 +29,7 @@ SOCKETS: Final = frozenset({SOCKET, "/run/docker.sock"})
 OWN: Final = frozenset({"127.0.0.1", "localhost", "::1", ANYWHERE})
 CHUNK: Final = 65536
 SIGPIPE: Final = 141
+UNREADABLE: Final = (asyncssh.Error, asyncssh.BreakReceived, OSError, asyncio.IncompleteReadError)
 
 
 class ChannelSink:
@@ -62,6 +63,7 @@ class Session(asyncssh.SSHServerProcess[bytes]):
         self.spark = server.spark
         self.lost = False
         self.sent = 0
+        self._work: asyncio.Task[None] | None = None
         self._server = server
         server.sessions.add(self)
 
@@ -71,13 +73,22 @@ class Session(asyncssh.SSHServerProcess[bytes]):
         self._server.sessions.discard(self)
         super().connection_lost(exc)
 
+    def signal_received(self, signal: str) -> None:
+        """The client wants the command dead; sshd obeys where the user is not root."""
+        if self._work is not None:
+            self._work.cancel()
+        if not self.lost:
+            self.exit_with_signal(signal)
+
     def drop(self) -> None:
         """Break the connection under it."""
         self._server.drop()
 
     async def _handle(self, _process: asyncssh.SSHServerProcess[bytes]) -> None:
         """In a task of the Spark's: a lost connection does not end what it began."""
-        await asyncio.shield(self.spark.spawn(self._serve()))
+        self._work = self.spark.spawn(self._serve())
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(self._work)
 
     async def _serve(self) -> None:
         io = Io(Input(), ChannelSink(self, self.stdout), ChannelSink(self, self.stderr))
@@ -99,7 +110,7 @@ class Session(asyncssh.SSHServerProcess[bytes]):
     async def _input(self) -> bytes:
         """All of standard input. If the connection breaks, what had come by then, as a real sh would have it."""
         data = bytearray()
-        with contextlib.suppress(asyncssh.Error, OSError, asyncio.IncompleteReadError):
+        with contextlib.suppressUNREADABLE:
             while part := await self.stdin.read(CHUNK):
                 data += part
         return bytes(data)
@@ -107,7 +118,7 @@ class Session(asyncssh.SSHServerProcess[bytes]):
     async def _converse(self, io: Io) -> None:
         """A person at a terminal: one line after the other."""
         io.out(f"This is a practice Spark ({self.spark.name}): try `docker ps`, `df`, `exit`.\n")
-        with contextlib.suppress(asyncssh.Error, OSError, asyncio.IncompleteReadError):
+        with contextlib.suppressUNREADABLE:
             while True:
                 io.out(f"practice@{self.spark.name}:~$ ")
                 line = (await self.stdin.readline()).decode(errors="replace").strip()

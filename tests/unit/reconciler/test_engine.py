@@ -218,12 +218,8 @@ async def test_a_server_that_forbids_forwarding(tmp_path: Path) -> None:
 
 
 async def test_a_socket_in_the_home_folder(server: Sshd, tmp_path: Path) -> None:
-    home = Path.home()
-    if not tmp_path.is_relative_to(home.anchor):
-        pytest.skip("no common root")
-    up = "/".join([".."] * (len(home.parts) - 1))
     async with standing_in(server, tmp_path) as (stand_in, _, link):
-        engine = Engine(link, f"$HOME/{up}{stand_in.path}")
+        engine = Engine(link, f"$HOME/../{stand_in.path.name}")
         assert await engine.get("/home") == {"path": "/home"}
         await engine.close()
 

@@ -78,6 +78,8 @@ class Sshd:
 
     def start(self) -> None:
         config = self.folder / "sshd_config"
+        # A home of its own, for a start without anybody's .bashrc; sshd only reads the first SetEnv.
+        env = " ".join(option.removeprefix("SetEnv ") for option in self.options if option.startswith("SetEnv "))
         lines = (
             f"Port {self.port}",
             f"ListenAddress {self.address}",
@@ -89,7 +91,8 @@ class Sshd:
             "UseDNS no",
             "PasswordAuthentication no",
             "KbdInteractiveAuthentication no",
-            *self.options,
+            *(option for option in self.options if not option.startswith("SetEnv ")),
+            f"SetEnv HOME={self.folder} {env}",
         )
         config.write_text("\n".join(lines) + "\n")
         if os.geteuid() == 0:
@@ -106,7 +109,10 @@ class Sshd:
         """The processes that serve connections."""
         assert self.process is not None
         found = subprocess.run(
-            ["ps", "--no-headers", "-o", "pid", "--ppid", str(self.process.pid)], check=False, capture_output=True, text=True
+            ["ps", "--no-headers", "-o", "pid", "--ppid", str(self.process.pid)],
+            check=False,
+            capture_output=True,
+            text=True,
         )
         return [int(pid) for pid in found.stdout.split()]
 
@@ -258,7 +264,7 @@ async def test_a_command_that_takes_too_long_is_killed_and_its_fate_is_unknown(s
     mark = tmp_path / "pid"
     async with link_to(server) as link:
         with pytest.raises(CommandTimeout) as caught:
-            await link.run(f"echo $$ > {mark}; exec sleep 20", timeout=0.5)
+            await link.run(f"echo $$ > {mark}; exec sleep 20", timeout=1.5)
         assert caught.value.maybe_done
         assert caught.value.reason == "CommandTimeout"
         await gone(mark)
