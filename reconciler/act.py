@@ -70,4 +70,6 @@ async def act(step: Step, host: Host, secret: Callable[[str], str]) -> Report:
     if step.verb in {Verb.STOP, Verb.REMOVE} and any(text in output for text in GONE):
         return Report(result=Result.DONE, status=outcome.status, output=output)
     why = explain(output, otherwise=f"`docker {step.verb}` failed" if step.verb is not Verb.MKDIR else "mkdir failed")
+    if why.reason == "EngineDown":  # the Spark's trouble, not the workload's: the next scan says so too
+        return Report(result=Result.NOT_DONE, status=outcome.status, output=why.message)
     return Report(result=Result.FAILED, status=outcome.status, output=output, why=why)

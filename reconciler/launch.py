@@ -38,7 +38,7 @@ class NotLaunchable(Exception):
 
 
 def container_name(workload: str, rank: int | None = None) -> str:
-    """The one name an instance's container has on its Spark. `rank` is for groups; no workload has a `_` in its name."""
+    """The one name an instance's container has on its Spark. `rank` is for groups; no workload's name has a `_`."""
     return f"{NAME_PREFIX}{workload}" if rank is None else f"{NAME_PREFIX}{workload}_{rank}"
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from reconciler import events, probe
-from reconciler.engine import Engine, EngineDown, EngineError
+from reconciler.engine import Engine, EngineDown, EngineError, docker_host
 from reconciler.facts import ScanFailed
 from reconciler.hosts import Answer
 from reconciler.model import ProbeSpec, Scan
@@ -24,6 +24,7 @@ class RemoteHost:
     def __init__(self, link: Link, socket: str, owner: str) -> None:
         self._link = link
         self._engine = Engine(link, socket)
+        self._docker_host = docker_host(socket)
         self._owner = owner
 
     async def connect(self) -> None:
@@ -44,11 +45,11 @@ class RemoteHost:
 
     async def run(self, script: str, *, timeout: float, reserved: bool = False) -> Outcome:
         """Run a command. Raises NotSent, ConnectionBroken or CommandTimeout."""
-        return await self._link.run(script, timeout=timeout, reserved=reserved)
+        return await self._link.run(self._docker_host + script, timeout=timeout, reserved=reserved)
 
     def stream(self, script: str) -> AsyncIterator[str]:
         """The lines of a command that goes on."""
-        return self._link.stream(script)
+        return self._link.stream(self._docker_host + script)
 
     async def watch(self, wake: Callable[[str], None]) -> None:
         """Follow the Engine's events until the stream ends, which raises."""

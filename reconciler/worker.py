@@ -32,6 +32,7 @@ POLL_AFTER_STOP: Final = 0.5  # seconds between looks while memory comes back af
 POLL_PATIENT: Final = 5.0
 STOP_IS_RECENT: Final = 120.0
 SCAN_RETRY: Final = 1.0
+STREAM_STANDS: Final = 1.0  # seconds after a connect by which events surely arrive: what came before is looked for
 LOG_TAIL: Final = 20
 MAX_STEPS: Final = 100  # in one pass; a plan that is longer goes on in the next
 
@@ -108,6 +109,8 @@ class Worker:
         self._seen = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
+        self._look_twice = False
+        self._fetched: set[str] = set()  # images whose fetch has ended since the last scan began
         self._acting: set[asyncio.Future[None]] = set()  # one for each command under way that may not be torn
 
     def start(self, after: Awaitable[None] | None = None) -> None:
@@ -147,11 +150,12 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _attend(self) -> None:
-        """Stay connected; follow the event stream; after each connect, look. The stream stands before the look."""
+        """Stay connected and follow the event stream; after each connect, look, and again when the stream stands."""
         while True:
             try:
                 await self.host.connect()
                 self._up.set()
+                self._look_twice = True
                 self.due.now()
                 await self.host.watch(self._event)
             except LinkDown as down:
@@ -220,8 +224,11 @@ class Worker:
     async def _scan(self) -> list[Ended]:
         loop_time = asyncio.get_running_loop().time()
         full = loop_time - self._full_at >= FULL_EVERY - 1.0
-        before = self.sight
+        before, fetched = self.sight, set(self._fetched)
         scan = await self.host.scan(full=full, before=before.scan)
+        # Only a scan that began after a fetch ended can tell whether the image is there.
+        self.pulling -= fetched
+        self._fetched -= fetched
         if full:
             self._full_at = loop_time
         self._reconnect.reset()
@@ -299,7 +306,7 @@ class Worker:
         try:
             await self._run(step)
         finally:
-            self.pulling.discard(image)
+            self._fetched.add(image)
             self.due.now()
 
     async def _read_log(self, instance: Instance, container: Container, failure: Failure) -> None:
@@ -321,6 +328,9 @@ class Worker:
 
     def _schedule(self, held: tuple[Held, ...]) -> None:
         """The next look: the usual one, or earlier where waiting ends by itself."""
+        if self._look_twice:
+            self._look_twice = False
+            self.due.after(STREAM_STANDS)
         self.due.after(self._interval() * self._rng.uniform(0.8, 1.2))
         for waiting in held:
             if waiting.until is not None:

@@ -155,10 +155,10 @@ class HttpConnection:
                     return True
                 await self._writer.drain()
         finally:
-            for waiting in (leaving, coming):
-                if waiting is not None and not waiting.done():
-                    waiting.cancel()
-                    await asyncio.gather(waiting, return_exceptions=True)
+            waiting = [leaving] if coming is None else [leaving, coming]
+            for future in waiting:
+                future.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
             closing = getattr(parts, "aclose", None)
             if closing is not None:
                 await closing()

@@ -110,7 +110,7 @@ class Session(asyncssh.SSHServerProcess[bytes]):
     async def _input(self) -> bytes:
         """All of standard input. If the connection breaks, what had come by then, as a real sh would have it."""
         data = bytearray()
-        with contextlib.suppressUNREADABLE:
+        with contextlib.suppress(*UNREADABLE):
             while part := await self.stdin.read(CHUNK):
                 data += part
         return bytes(data)
@@ -118,7 +118,7 @@ class Session(asyncssh.SSHServerProcess[bytes]):
     async def _converse(self, io: Io) -> None:
         """A person at a terminal: one line after the other."""
         io.out(f"This is a practice Spark ({self.spark.name}): try `docker ps`, `df`, `exit`.\n")
-        with contextlib.suppressUNREADABLE:
+        with contextlib.suppress(*UNREADABLE):
             while True:
                 io.out(f"practice@{self.spark.name}:~$ ")
                 line = (await self.stdin.readline()).decode(errors="replace").strip()

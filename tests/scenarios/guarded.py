@@ -100,9 +100,10 @@ async def fetching_is_forbidden(stage: Stage, keeper: Keeper) -> None:
 
 async def stays(stage: Stage, keeper: Keeper, content: str) -> None:
     """What now lies in the file does not come into force, and is reported."""
-    revision = keeper.store.current.revision
+    revision, problems = keeper.store.current.revision, keeper.store.problems
     keeper.declare(content)
-    await keeper.until(lambda: bool(keeper.store.problems), why="the file is refused")
+    await keeper.until(lambda: keeper.store.problems != problems, why="the file is refused")
+    assert keeper.store.problems
     await passes(keeper)
     assert keeper.store.current.revision == revision
     await nothing_done(stage)
@@ -118,11 +119,25 @@ async def the_file_is_nonsense(stage: Stage, keeper: Keeper) -> None:
     await stays(stage, keeper, whole.replace('"services"', '"servcies"'))
     await stays(stage, keeper, whole.replace(one, "no-such-spark", 1))
     await stays(stage, keeper, whole[: len(whole) // 2])
-    await stays(stage, keeper, "")
     keeper.file.unlink()
     await passes(keeper)
     await nothing_done(stage)
     assert await settled(stage, keeper, services) == before
+
+
+@scenario()
+async def the_file_is_empty(stage: Stage, keeper: Keeper) -> None:
+    """Not a byte in it: no Spark, so nothing is touched; with its content everything is back as it was."""
+    one = stage.sparks[0]
+    services = {"web": echo(one), "other": echo(one, 9001)}
+    before = await settled(stage, keeper, services)
+    stage.clear()
+    keeper.declare("")
+    await keeper.store.reload()
+    await asyncio.sleep(0.5)
+    await nothing_done(stage)
+    assert await settled(stage, keeper, services) == before
+    await nothing_done(stage)
 
 
 @scenario()

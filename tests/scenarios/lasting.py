@@ -23,27 +23,30 @@ async def the_machine_reboots(stage: Stage, keeper: Keeper) -> None:
     assert not keeper.loop.world().failures
 
 
-@scenario(boots=True)
+@scenario(boots=True, loose="whether a look falls into the moments in which Docker goes down is chance")
 async def docker_restarts(stage: Stage, keeper: Keeper) -> None:
+    """A start that Docker was too far gone to take is no failure of the workload: it must not wait ten seconds more."""
     one, two = stage.sparks
     before = await settled(stage, keeper, {"web": echo(one), "far": echo(two)})
     stage.clear()
     await stage.restart_daemon(one)
     after = await restarted(stage, keeper, one, before[one][WEB])
     assert after.id == before[one][WEB].id
-    assert await did(stage, one) == ["start"]
+    assert await did(stage, one) in (["start"], ["start", "start"])
     assert await did(stage, two) == []
+    assert [failure.count for failure in keeper.loop.world().failures.values()] in ([], [1])
 
 
-@scenario(boots=True)
+@scenario(boots=True, loose="Docker takes a moment until it has restarted everything; a start within it changes nothing")
 async def docker_restarts_what_it_keeps_itself(stage: Stage, keeper: Keeper) -> None:
-    """With a restart policy of Docker's own, there is nothing to do."""
+    """With a restart policy of Docker's own, there is nothing to do; a second start does no harm."""
     one = stage.sparks[0]
     before = await settled(stage, keeper, {"web": echo(one, restart="always")})
     stage.clear()
     await stage.restart_daemon(one)
-    await restarted(stage, keeper, one, before[one][WEB])
-    await nothing_done(stage)
+    after = await restarted(stage, keeper, one, before[one][WEB])
+    assert after.id == before[one][WEB].id
+    assert set(await did(stage, one)) <= {"start"}
 
 
 @scenario()

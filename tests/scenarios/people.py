@@ -84,8 +84,6 @@ async def a_container_is_paused(stage: Stage, keeper: Keeper) -> None:
 async def a_paused_container_changes(stage: Stage, keeper: Keeper) -> None:
     """Suspended meanwhile, so that it is still paused when its declaration has changed."""
     one = stage.sparks[0]
-    await settled(stage, keeper, {"web": echo(one, suspend=True)})
-    await nothing_done(stage)
     await settled(stage, keeper, {"web": echo(one)})
     await declare(stage, keeper, {"web": echo(one, suspend=True)})
     await stage.docker(one, "pause", WEB)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -106,7 +107,8 @@ class RealStage:
 
     async def reboot(self, spark: str) -> None:
         await asyncio.to_thread(self._learn, spark)
-        await self._do(spark, Host.reboot)
+        await self._do(spark, Host.crash)
+        await self._do(spark, _boot)
 
     async def restart_daemon(self, spark: str) -> None:
         await asyncio.to_thread(self._learn, spark)
@@ -116,7 +118,7 @@ class RealStage:
         def work(host: Host) -> None:
             host.crash()
             host.new_host_key()
-            host.boot()
+            _boot(host)
 
         await asyncio.to_thread(self._learn, spark)
         await self._do(spark, work)
@@ -126,7 +128,7 @@ class RealStage:
             host.crash()
             for ending in ("", ".pub"):
                 shutil.copy(f"{host.folder / 'first-hostkey'}{ending}", f"{host.control / 'hostkey'}{ending}")
-            host.boot()
+            _boot(host)
 
         await self._do(spark, work)
 
@@ -175,6 +177,15 @@ class RealStage:
         past = f"/events?since=0&until={time.time():.6f}&filters={filters}"
         for event in _ask(self._hosts[spark].docker_socket, past, lines=True):
             self._names[spark].setdefault(event["Actor"]["ID"][:12], event["Actor"]["Attributes"]["name"])
+
+
+def _boot(host: Host) -> None:
+    """Boot with a boot id of its own: the kernel, and so its id, is shared by all. It is there before the engine is."""
+    host._engine = False
+    host.boot()
+    host._engine = True
+    host.run(["sh", "-c", f"echo {uuid.uuid4()} >/run/boot_id && mount --bind /run/boot_id /proc/sys/kernel/random/boot_id"])
+    host.start_daemon()
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from reconciler.shell import guarded
 
 NONCE = "0123456789abcdef"
 MEMORY = "MemTotal:       125537132 kB\nMemFree:         2537132 kB\nMemAvailable:   101234567 kB\nHugePages_Total:       0\n"
+LISTENERS = """LISTEN 0      128          0.0.0.0:22        0.0.0.0:*
+LISTEN 0      4096   127.0.0.53%lo:8080      0.0.0.0:*
+LISTEN 0      4096            [::]:9000         [::]:*
+LISTEN 0      4096               *:22              *:*
+"""
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 25106 1
    1: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 98765 1
@@ -32,7 +38,7 @@ ADDR = """1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever pref
 3: enp1s0f0np0    inet 169.254.7.1/16 scope link enp1s0f0np0\\       valid_lft forever
 4: docker0    inet 172.17.0.1/16 brd 172.17.255.255 scope global docker0\\       valid_lft forever
 """
-GOOD = {"boot": "ded69b9c-a693\n", "memory": MEMORY, "tcp": TCP, "tcp6": TCP6, "disk": DISK, "gpu": GB10, "interfaces": ADDR}
+GOOD = {"boot": "ded69b9c-a693\n", "memory": MEMORY, "listeners": LISTENERS, "disk": DISK, "gpu": GB10, "interfaces": ADDR}
 
 
 def told(**changed: Section | str | None) -> dict[str, Section]:
@@ -92,8 +98,20 @@ def test_a_disk_that_is_not_understood(disk: str) -> None:
     assert facts.read_facts(told(disk=disk)).disk_free is None
 
 
-def test_a_machine_without_ipv6() -> None:
-    assert facts.read_facts(told(tcp6=Section("cat: /proc/net/tcp6: No such file or directory", 1))).listeners == {22, 8080}
+def test_listeners_where_there_is_no_ss() -> None:
+    assert facts.read_facts(told(listeners=TCP + TCP6)).listeners == {22, 8080, 9000}
+
+
+@pytest.mark.parametrize("ss", ["", "#!/bin/sh\nexit 1\n"])
+def test_a_machine_without_ss_tells_its_listeners_too(tmp_path: Path, ss: str) -> None:
+    (tmp_path / "cat").symlink_to("/bin/cat")
+    if ss:
+        (tmp_path / "ss").write_text(ss)
+        (tmp_path / "ss").chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = facts.sections(ask(f"PATH={tmp_path}\n" + facts.script(NONCE, full=False, cli=False), "/bin/sh"), NONCE)
+        facts.check(found, facts.REQUIRED - {"containers", "images"})
+        assert server.getsockname()[1] in facts.read_facts(found).listeners
 
 
 @pytest.mark.parametrize("missing", ["MemTotal", "MemAvailable"])
