@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from reconciler.ssh import LinkDown
+from reconciler.linkdown import LinkDown
 from state.problems import Invalid, dotted
 
 log = logging.getLogger("sparkkeep.api")

@@ -10,7 +10,7 @@ from typing import Final
 
 from reconciler import launch, shell
 from reconciler.hosts import Host
-from reconciler.ssh import LinkDown
+from reconciler.linkdown import LinkDown
 
 QUEUE: Final = 1000  # lines that wait for a slow reader, before the Spark has to wait too
 

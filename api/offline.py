@@ -18,9 +18,9 @@ from api.preview import preview
 from api.reach import Reach
 from api.settle import Json, Outcome, Settling, covers, outcome
 from reconciler.facts import ScanFailed
+from reconciler.linkdown import LinkDown
 from reconciler.loop import Loop, PlanMoved
 from reconciler.model import Plan, Sight, World
-from reconciler.ssh import LinkDown
 from reconciler.status import plan_json
 from reconciler.target import Overrides
 from state.desired import Spark

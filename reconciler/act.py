@@ -15,8 +15,8 @@ from reconciler import shell
 from reconciler.explain import Explanation, explain
 from reconciler.hosts import Host
 from reconciler.launch import ENV_FOLDER
+from reconciler.linkdown import LinkDown
 from reconciler.model import Step, Verb
-from reconciler.ssh import LinkDown
 
 GONE = ("No such container", "is not running", "removal of container", "is already in progress")
 

@@ -20,8 +20,9 @@ from urllib.parse import urlencode
 
 import h11
 
+from reconciler.linkdown import ForwardingRefused, LinkDown, PortClosed
 from reconciler.shell import home_path, quote
-from reconciler.ssh import ForwardingRefused, Link, LinkDown, PortClosed, Stream
+from reconciler.ssh import Link, Stream
 
 MAX_BODY: Final = 64 * 2**20  # bytes of one answer
 MAX_LINE: Final = 2**20  # bytes of one event

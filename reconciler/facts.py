@@ -19,8 +19,7 @@ Command = tuple[str, ...]
 T = TypeVar("T")
 
 QUICK: Final[Mapping[str, Command]] = {
-    "boot": ("cat", "/proc/sys/kernel/random/boot_id"),
-    "memory": ("cat", "/proc/meminfo"),
+    "kernel": ("cat", "/proc/sys/kernel/random/boot_id", "/proc/meminfo"),
     "listeners": ("listening",),
 }
 # To read /proc/net/tcp the kernel walks its whole table of connections (5 ms for each file, more on a large machine);
@@ -31,6 +30,8 @@ LISTENING: Final = (
 SLOW: Final[Mapping[str, Command]] = {
     "disk": ("df", "-P", "-k", "/"),
     "gpu": (
+        "timeout",  # a driver that hangs must not cost the whole scan
+        "5",
         "nvidia-smi",
         "--query-gpu=name,utilization.gpu,temperature.gpu,power.draw",
         "--format=csv,noheader,nounits",
@@ -51,7 +52,7 @@ CLI: Final[Mapping[str, Command]] = {
     ),
     "images": ("docker", "images", "--no-trunc", "--digests", "--format", "{{json .}}"),
 }
-REQUIRED: Final = frozenset({"boot", "memory", "listeners", "containers", "images"})
+REQUIRED: Final = frozenset({"kernel", "listeners", "containers", "images"})
 LISTEN: Final = "0A"
 
 
@@ -75,6 +76,7 @@ def script(nonce: str, *, full: bool, cli: bool) -> str:
     """The shell script of one scan. `full` adds the slow facts, `cli` the containers and images.
 
     `nonce` must be unguessable: a container's name or a file's content can then not pass for a sentinel.
+    The answer is gathered and printed at once: every piece printed alone costs both ends a packet.
     """
     commands = {**QUICK, **(SLOW if full else {}), **(CLI if cli else {})}
     head = (
@@ -83,7 +85,7 @@ def script(nonce: str, *, full: bool, cli: bool) -> str:
         f's() {{ n=$1; shift; printf \'={nonce} %s\\n\' "$n"; "$@" 2>&1; printf \'\\n={nonce} %s %s\\n\' "$n" "$?"; }}',
     )
     body = (f"s {name} {join(command)}" for name, command in commands.items())
-    return "\n".join((*head, *body, f"echo ={nonce} end"))
+    return "\n".join((*head, "answer=$(", *body, ") || exit 1", f"printf '%s\\n={nonce} end\\n' \"$answer\""))
 
 
 def sections(answer: str, nonce: str) -> dict[str, Section]:
@@ -112,10 +114,11 @@ def check(found: Mapping[str, Section], wanted: frozenset[str]) -> None:
 
 def read_facts(found: Mapping[str, Section], *, before: Facts | None = None) -> Facts:
     """Facts from the sections. What a quick scan leaves out is carried over from `before`, the last facts known."""
-    memory = _meminfo(found["memory"].text)
+    boot_id, _, meminfo = found["kernel"].text.partition("\n")
+    memory = _meminfo(meminfo)
     disk = _read(found, "disk", _disk, (before.disk_free, before.disk_total) if before else (None, None))
     return Facts(
-        boot_id=found["boot"].text.strip(),
+        boot_id=boot_id.strip(),
         memory_total=memory["MemTotal"],
         memory_available=memory["MemAvailable"],
         listeners=frozenset(_listeners(found["listeners"].text)),

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Final
 
 from reconciler.hosts import Host
+from reconciler.linkdown import LinkDown
 from reconciler.model import Container, Instance, Key, ProbeResult
-from reconciler.ssh import LinkDown
 
 FIRST: Final = 0.1  # seconds after a start until the first question
 SLOWEST: Final = 2.0  # seconds between questions to one that is still starting

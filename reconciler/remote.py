@@ -6,14 +6,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
+import asyncssh
+
 from reconciler import events, probe
 from reconciler.engine import Engine, EngineDown, EngineError, docker_host
 from reconciler.facts import ScanFailed
 from reconciler.hosts import Answer
+from reconciler.linkdown import ChannelRefused, ForwardingRefused, PortClosed
 from reconciler.model import ProbeSpec, Scan
 from reconciler.scan import scan
 from reconciler.shell import join
-from reconciler.ssh import ChannelRefused, ForwardingRefused, Link, Outcome, PortClosed
+from reconciler.ssh import Link, Outcome
 
 MAX_HEAD = 4096
 
@@ -61,7 +64,12 @@ class RemoteHost:
             raise ScanFailed("EngineDown", f"the Docker Engine does not answer: {error}") from error
 
     async def ask(self, spec: ProbeSpec) -> Answer:
-        """Ask over a forwarded connection, or with the Spark's own curl where forwarding is refused."""
+        """Ask over a forwarded connection, or with the Spark's own curl where forwarding is refused.
+
+        Raises LinkDown for a Spark that says nothing at all: its silence says nothing about its servers.
+        """
+        head: bytes | str = b""
+        message = f"no answer on port {spec.port}"
         try:
             async with asyncio.timeout(spec.timeout):
                 reader, writer = await self._link.open_tcp(spec.port)
@@ -75,7 +83,12 @@ class RemoteHost:
         except PortClosed:
             return Answer(ready=False, message=f"nothing listens on port {spec.port} yet")
         except TimeoutError:
-            return Answer(ready=False, message=f"no answer on port {spec.port} within {spec.timeout:g} s")
+            message += f" within {spec.timeout:g} s"
+        except (OSError, asyncssh.Error) as broken:
+            message += f": {broken}"
+        if not head:
+            await self._link.run(join(("true",)), timeout=spec.timeout)
+            return Answer(ready=False, message=message)
         return probe.answer(spec, head if isinstance(head, bytes) else head.encode())
 
     async def _ask_with_curl(self, spec: ProbeSpec) -> Answer:

@@ -23,8 +23,9 @@ from reconciler import facts
 from reconciler.engine import Engine, EngineDown, EngineError, docker_host
 from reconciler.facts import ScanFailed, Section
 from reconciler.images import familiar
+from reconciler.linkdown import ChannelRefused, CommandTimeout
 from reconciler.model import OWNER, SPEC, Container, Scan
-from reconciler.ssh import ChannelRefused, CommandTimeout, Link
+from reconciler.ssh import Link
 
 DEADLINE: Final = 10.0  # seconds
 FROM_SOCKET: Final = frozenset({"containers", "images"})

@@ -23,9 +23,10 @@ from reconciler.explain import Explanation, explain
 from reconciler.facts import ScanFailed
 from reconciler.hosts import Host
 from reconciler.ledger import Ledger
+from reconciler.linkdown import LinkDown
 from reconciler.model import Container, Failure, Held, Instance, Key, Plan, Scan, Sight, Step, Verb
 from reconciler.prober import Prober
-from reconciler.ssh import LinkDown, Reconnect
+from reconciler.ssh import Reconnect
 
 FULL_EVERY: Final = 30.0  # seconds between scans that also ask for the slow facts
 POLL_AFTER_STOP: Final = 0.5  # seconds between looks while memory comes back after a stop
@@ -183,7 +184,7 @@ class Worker:
         self.due.hint()
 
     async def _work(self) -> None:
-        while True:
+        while not self._ending:
             await self.due.wait()
             await self._up.wait()
             try:
@@ -205,7 +206,7 @@ class Worker:
         epoch, plan = self._home.epoch, self._home.plan()
         held = tuple(h for h in plan.held if h.spark == self.name)
         self._home.reasons(self.name, held)
-        acted = False
+        acted, result = False, Result.DONE
         for step in plan.for_spark(self.name)[:MAX_STEPS]:
             if (step.look_first and acted) or self._home.epoch != epoch:
                 break
@@ -213,10 +214,11 @@ class Worker:
                 self._pull(step)
                 continue
             acted = True
-            if not await self._run(step):
+            result = await self._run(step)
+            if result is not Result.DONE:
                 break
         if acted:
-            self.due.now()
+            self.due.after(SCAN_RETRY if result is Result.NOT_DONE else 0.0)
         self._schedule(held)
         for instance, container, failure in ended:
             self._spawn(self._read_log(instance, container, failure), f"{self.name} log of {container.name}")
@@ -265,10 +267,10 @@ class Worker:
         probed = instance.probe.kind != "none"
         self._ledger.settle(key, container, self.prober.results.get(key), probed=probed, now=self._now())
 
-    async def _run(self, step: Step) -> bool:
-        """Run one step; False if what comes after it must not be run."""
+    async def _run(self, step: Step) -> Result:
+        """Run one step; what comes after it may run only if it is done."""
         if self._ending:
-            return False
+            return Result.NOT_DONE
         if step.verb is Verb.STOP:
             self._ledger.expect_end(step.container)
             self._stopped_at = asyncio.get_running_loop().time()
@@ -289,7 +291,7 @@ class Worker:
             under_way.cancel()
         if report.why is not None and instance is not None:
             self._fail(instance, report.why)
-        return report.result is Result.DONE
+        return report.result
 
     def _fail(self, instance: Instance, why: Explanation) -> None:
         failure = self._ledger.fail((instance.workload, self.name), instance.spec_hash, why, self._now())

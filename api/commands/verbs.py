@@ -90,7 +90,7 @@ def trust(
     fingerprint: Annotated[
         str | None, typer.Option(help="trust it only if this is its fingerprint (SHA256:...); asks nothing")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="trust what it shows, without asking")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="trust what it shows first, without asking")] = False,
     address: ServerOption = SERVER,
 ) -> None:
     """Believe a Spark's host key, after comparing its fingerprint with the one it shows on its own screen.
@@ -101,6 +101,12 @@ def trust(
         shown = client.get(f"/api/sparks/{name}/hostkey")["fingerprint"]
         if fingerprint is None:
             note(f"{name} shows the host key {shown}")
+            spark = client.get("/api/status")["sparks"][name]
+            changed = spark["reason"] == "HostKeyChanged"
+            if changed:
+                note(f"Take care: {spark['message']}")
+            if changed and yes:
+                fail(f"a key that changed is not taken unseen: compare it, then use --fingerprint {shown}")
             if not yes:
                 _ask_for_trust(name)
         client.post(f"/api/sparks/{name}/trust", {"fingerprint": fingerprint or shown})

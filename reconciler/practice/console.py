@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.practice import machine_text
 from reconciler.practice.shapes import KERNEL
 from reconciler.practice.shell_io import Io
-from reconciler.practice.shell_run import Shell
+from reconciler.practice.shell_run import NOT_FOUND, Shell
 from reconciler.practice.shell_words import PROGRAMS
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Console:
             "chmod": _chmod,
             "ls": _ls,
             "sudo": _sudo,
+            "timeout": _timeout,
         }
 
     async def run(self, line: str, io: Io) -> int:
@@ -164,3 +165,22 @@ async def _nproc(_shell: Shell, _argv: list[str], io: Io) -> int:
 async def _sudo(_shell: Shell, _argv: list[str], io: Io) -> int:
     io.error("sudo: a password is required\n")
     return 1
+
+
+async def _timeout(shell: Shell, argv: list[str], io: Io) -> int:
+    """`timeout SECONDS PROGRAM ARGS`: the program's exit status, or 124."""
+    if len(argv) < 3 or not argv[1].replace(".", "", 1).isdigit():  # noqa: PLR2004 - the time and a program
+        io.error("timeout: practice: only `timeout SECONDS PROGRAM [ARG]...` is known here\n")
+        return 125
+    tool = shell.tools.get(argv[2].rpartition("/")[2])
+    if tool is None:
+        io.error(f"timeout: failed to run command '{argv[2]}': No such file or directory\n")
+        return NOT_FOUND
+    limit = asyncio.timeout(float(argv[1]) or None)
+    try:
+        async with limit:
+            return await tool(shell, argv[2:], io)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return 124

@@ -46,7 +46,9 @@ def template(text: str, row: Any) -> str:
             value = value[name]
         if match[1] or isinstance(value, dict | list):
             return go_json(value)
-        return {True: "true", False: "false", None: "<no value>"}.get(value, str(value))
+        if isinstance(value, bool):
+            return str(value).lower()
+        return "<no value>" if value is None else str(value)
 
     filled = re.sub(r"\{\{\s*(json\s+)?(\.[\w.]*)\s*\}\}", put, text)
     if "{{" in filled and "{{" in re.sub(r"\{\{\s*(json\s+)?(\.[\w.]*)\s*\}\}", "", text):

@@ -7,6 +7,7 @@ one scenario can run against real containers and against these.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -143,21 +144,25 @@ class Process:
         machine, container = self.machine, self.container
         self._log("stdout", f"practice server for {container.spec.image}: loading")
         load = machine.load_seconds + machine.load_seconds_per_gib * container.memory / 1024**3
-        await asyncio.sleep(self.flags.get("slow-start", load))
-        for port in container.serving_ports:
+        await self._until_told(self.flags.get("slow-start", load))
+        for port in [] if self._asked.is_set() else container.serving_ports:
             if "fail-bind-exit" in self.flags or not await self._listen(port):
                 self._log("stderr", "bind: Address already in use")
                 return 1
             self._log("stdout", f"listening on {port}")
         self.ready.set()
-        await self._asked.wait()
-        if "ignore-term" in self.flags:
-            await asyncio.Event().wait()
+        await self._until_told(None)
         slow = machine.switches.slow_stop
         if slow is not None:
             machine.switches.count("slow_stop")
         await asyncio.sleep(STOP_SECONDS if slow is None else slow)
         return 0
+
+    async def _until_told(self, seconds: float | None) -> None:
+        """Wait for SIGTERM, no longer than this; with `--ignore-term` just wait."""
+        told = asyncio.Event() if "ignore-term" in self.flags else self._asked
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), seconds)
 
     async def _listen(self, port: int) -> bool:
         if not self.machine.listen(port, self.container.id):

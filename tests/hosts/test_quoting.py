@@ -42,7 +42,13 @@ def generated(count: int, number: int) -> list[str]:
     found: list[str] = []
 
     @seed(number)
-    @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.lists(words, min_size=19, max_size=19), long_words)
     def collect(some: list[str], one: str) -> None:
         if len(found) < count:

@@ -104,9 +104,7 @@ async def calm(keeper: Keeper, seconds: float = 30.0) -> None:
 
     def well() -> bool:
         found = keeper.status.build()["workloads"].values()
-        return keeper.quiet() and all(
-            w["sync"] == "Synced" and w["health"] in {"Healthy", "Suspended"} for w in found
-        )
+        return keeper.quiet() and all(w["sync"] == "Synced" and w["health"] in {"Healthy", "Suspended"} for w in found)
 
     await keeper.until(well, seconds)
 

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from tests.hosts import net
@@ -49,7 +49,7 @@ class RealStage:
         self._from = dict.fromkeys(self.sparks, 0)
         self._listeners: dict[tuple[str, int], subprocess.Popen[str]] = {}
 
-    def __enter__(self) -> "RealStage":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -184,7 +184,9 @@ def _boot(host: Host) -> None:
     host._engine = False
     host.boot()
     host._engine = True
-    host.run(["sh", "-c", f"echo {uuid.uuid4()} >/run/boot_id && mount --bind /run/boot_id /proc/sys/kernel/random/boot_id"])
+    host.run(
+        ["sh", "-c", f"echo {uuid.uuid4()} >/run/boot_id && mount --bind /run/boot_id /proc/sys/kernel/random/boot_id"]
+    )
     host.start_daemon()
 
 

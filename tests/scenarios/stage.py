@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 Command = tuple[str, ...]
 
-READS = frozenset({"events", "images", "info", "inspect", "logs", "ps", "version"})  # docker commands that change nothing
+READS = frozenset(
+    {"events", "images", "info", "inspect", "logs", "ps", "version"}
+)  # docker commands that change nothing
 OURS = "sparkkeep."
 FLEETING = ("sparkkeep.revision", "sparkkeep.generation", "sparkkeep.spec-hash")
 ID = re.compile(r"[0-9a-f]{12}(?:[0-9a-f]{52})?")

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 from reconciler.hosts import Answer
+from reconciler.linkdown import LinkDown
 from reconciler.model import Container, Facts, ProbeSpec, Scan
 from reconciler.shell import split
-from reconciler.ssh import LinkDown, Outcome
+from reconciler.ssh import Outcome
 
 GIB = 2**30
 NUMBERS = itertools.count(1)
@@ -25,13 +26,14 @@ class MemorySpark:
         self.containers: dict[str, Container] = {}
         self.ran: list[str] = []
         self.down = ""
+        self.reason = "ConnectTimeout"
         self.slow = 0.0
         self.log = ["one", "two", "three"]
         self._changed: asyncio.Event = asyncio.Event()
 
     async def connect(self) -> None:
         if self.down:
-            raise LinkDown("ConnectTimeout", self.down)
+            raise LinkDown(self.reason, self.down)
 
     async def scan(self, *, full: bool, before: Scan | None) -> Scan:
         await self.connect()

@@ -130,6 +130,18 @@ def test_trust_needs_a_person_or_a_fingerprint(cli, there: Stage) -> None:
     assert len(there.keys.trusted) == 2
 
 
+def test_a_changed_key_is_not_taken_unseen(cli, there: Stage) -> None:
+    spark = there.sparks["s1"]
+    spark.reason, spark.down = "HostKeyChanged", "s1 shows another host key than before"
+    cli("reset-backoff", "echo")  # looks at every Spark
+    while json.loads(cli("get", "s1", "-o", "json")[1])["s1"]["reachable"]:
+        pass
+    code, _, err = cli("trust", "s1", "--yes")
+    assert (code, there.keys.trusted) == (1, [])
+    assert "Take care: s1 shows another host key than before" in err
+    assert cli("trust", "s1", "--fingerprint", "SHA256:first")[0] == 0
+
+
 def test_apply_asks_and_waits_for_the_end(cli, there: Stage) -> None:
     assert cli("apply")[0] == 0, "nothing to ask about"
     there.call(there.rewrite(OTHER_IMAGE + "guards: {maxDestructive: 0}\n"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -11,9 +13,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
+from api.cli import main
 from api.folder import DataFolder
 from api.practice import workshop
 
@@ -41,11 +46,9 @@ class Served:
             argv, env=self.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         assert self.process.stdout is not None
-        first = self.process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:\d+", first)
-        assert found is not None, first
-        self.environ["SPARKKEEP_SERVER"] = found[0]
         for line in self.process.stdout:
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                self.environ["SPARKKEEP_SERVER"] = found[0]
             if line.startswith("Ctrl-C"):
                 break
 
@@ -53,10 +56,22 @@ class Served:
     def desired(self) -> Path:
         return self.folder / "data" / "practice" / "desired.yaml"
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *arguments], env=self.environ, text=True, capture_output=True, timeout=40, check=False
-        )
+    def run(self, *arguments: str) -> SimpleNamespace:
+        """The command line, in this process: a tenth of the time."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, self.environ, clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main(arguments)
+        return SimpleNamespace(returncode=ended.value.code, stdout=out.getvalue(), stderr=err.getvalue())
+
+    def again(self) -> subprocess.CompletedProcess[str]:
+        """A second server on the same data folder."""
+        argv = [*PROGRAM, "serve", "--practice", "1", "--port", "0"]
+        return subprocess.run(argv, env=self.environ, text=True, capture_output=True, timeout=40, check=False)
 
     def healthy(self) -> bool:
         echo = json.loads(self.run("get", "echo", "-o", "json").stdout)["echo"]
@@ -93,7 +108,7 @@ def test_a_newcomers_first_minutes(practice: Served) -> None:
     assert practice.run("plan").returncode == 0
     assert "listening on" in practice.run("logs", "echo").stdout
 
-    twice = practice.run("serve", "--practice", "1", "--port", "0")
+    twice = practice.again()
     assert (twice.returncode, "already uses" in twice.stderr) == (1, True)
 
     assert practice.run("practice", "kill", "spark-1", "sparkkeep-echo").returncode == 0

@@ -14,7 +14,8 @@ import pytest
 
 from reconciler import engine as module
 from reconciler.engine import Engine, EngineDown, EngineError, docker_host
-from reconciler.ssh import ConnectionBroken, ForwardingRefused, Link, LinkDown, PortClosed
+from reconciler.linkdown import ConnectionBroken, ForwardingRefused, LinkDown, PortClosed
+from reconciler.ssh import Link
 from tests.unit.reconciler.test_ssh import SSHD, Sshd, link_to, serving
 
 pytestmark = pytest.mark.skipif(not SSHD.exists(), reason="OpenSSH's server is not installed")

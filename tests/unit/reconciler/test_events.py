@@ -11,7 +11,8 @@ import pytest
 
 from reconciler.engine import Engine, EngineDown
 from reconciler.events import ACTIONS, watch
-from reconciler.ssh import ChannelRefused, ConnectionBroken, Link
+from reconciler.linkdown import ChannelRefused, ConnectionBroken
+from reconciler.ssh import Link
 from tests.unit.reconciler.test_engine import StandIn
 from tests.unit.reconciler.test_ssh import SSHD, link_to, serving
 

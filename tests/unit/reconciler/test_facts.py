@@ -38,7 +38,7 @@ ADDR = """1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever pref
 3: enp1s0f0np0    inet 169.254.7.1/16 scope link enp1s0f0np0\\       valid_lft forever
 4: docker0    inet 172.17.0.1/16 brd 172.17.255.255 scope global docker0\\       valid_lft forever
 """
-GOOD = {"boot": "ded69b9c-a693\n", "memory": MEMORY, "listeners": LISTENERS, "disk": DISK, "gpu": GB10, "interfaces": ADDR}
+GOOD = {"kernel": f"ded69b9c-a693\n{MEMORY}", "listeners": LISTENERS, "disk": DISK, "gpu": GB10, "interfaces": ADDR}
 
 
 def told(**changed: Section | str | None) -> dict[str, Section]:
@@ -117,7 +117,7 @@ def test_a_machine_without_ss_tells_its_listeners_too(tmp_path: Path, ss: str) -
 @pytest.mark.parametrize("missing", ["MemTotal", "MemAvailable"])
 def test_memory_is_not_guessed(missing: str) -> None:
     with pytest.raises(ScanFailed, match=missing):
-        facts.read_facts(told(memory=MEMORY.replace(missing, "Other")))
+        facts.read_facts(told(kernel=GOOD["kernel"].replace(missing, "Other")))
 
 
 # The script and its answer
@@ -146,10 +146,10 @@ def test_an_answer_that_is_cut_off_anywhere_is_no_answer() -> None:
 
 def test_a_section_that_is_missing_or_failed_is_named() -> None:
     with pytest.raises(ScanFailed, match="`images`") as caught:
-        facts.check(told(), frozenset({"boot", "images"}))
+        facts.check(told(), frozenset({"kernel", "images"}))
     assert caught.value.reason == "ScanCutShort"
     with pytest.raises(ScanFailed, match="permission denied") as caught:
-        facts.check(told(boot=Section("permission denied", 1)), frozenset({"boot"}))
+        facts.check(told(kernel=Section("permission denied", 1)), frozenset({"kernel"}))
     assert caught.value.reason == "ScanFailed"
 
 

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from reconciler import facts
 from reconciler.engine import Engine
 from reconciler.facts import ScanFailed
 from reconciler.images import has_image
+from reconciler.linkdown import LinkDown
 from reconciler.model import Container, Scan
 from reconciler.scan import (
     container_from_inspect,
@@ -26,7 +28,7 @@ from reconciler.scan import (
     scan,
     unix_time,
 )
-from reconciler.ssh import Link, LinkDown, Timing
+from reconciler.ssh import Link, Timing
 from tests.unit.reconciler.test_engine import Answer, StandIn
 from tests.unit.reconciler.test_ssh import SSHD, Sshd, Wire, link_to, serving, spark_of
 
@@ -389,6 +391,21 @@ async def test_a_spark_without_nvidia_smi_is_scanned_all_the_same(tmp_path: Path
     async with bench(tmp_path) as spark:
         (tmp_path / "sshd/bin/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
         assert (await spark.scan()).facts.gpus == ()
+
+
+@needs_sshd
+async def test_a_spark_whose_nvidia_smi_hangs_is_scanned_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, limit, *rest = facts.SLOW["gpu"]
+    assert (program, limit) == ("timeout", "5")
+    monkeypatch.setitem(facts.SLOW, "gpu", ("timeout", "0.3", *rest))
+    async with bench(tmp_path) as spark:
+        (tmp_path / "sshd/bin/nvidia-smi").write_text("#!/bin/sh\nexec sleep 30\n")
+        began = time.monotonic()
+        found = (await spark.scan()).facts
+        assert (found.gpus, found.disk_free is None) == ((), False)
+        assert time.monotonic() - began < 5
 
 
 @needs_sshd

@@ -23,19 +23,17 @@ import asyncssh
 import pytest
 
 from reconciler.hostkeys import HostKeys
-from reconciler.ssh import (
-    MAX_OUTPUT,
+from reconciler.linkdown import (
     CommandTimeout,
     ConnectionBroken,
     ForwardingRefused,
-    Link,
     LinkDown,
     NotSent,
     OutputTooLong,
     PortClosed,
-    Reconnect,
-    Timing,
 )
+from reconciler.sessions import MAX_OUTPUT
+from reconciler.ssh import Link, Reconnect, Timing
 from state.desired import Spark
 
 SSHD = Path("/usr/sbin/sshd")

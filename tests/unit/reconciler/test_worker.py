@@ -13,9 +13,9 @@ import pytest
 
 from reconciler import shell
 from reconciler.hosts import Answer
+from reconciler.linkdown import CommandTimeout, ConnectionBroken, LinkDown
 from reconciler.loop import Loop
 from reconciler.model import MEMORY, OWNER, RANK, SPEC_HASH, WORKLOAD, Container, Facts, ProbeSpec, Scan
-from reconciler.ssh import CommandTimeout, ConnectionBroken, LinkDown
 from reconciler.ssh import Outcome
 from state.journal import Journal
 from state.store import DesiredStore

@@ -1,0 +1,115 @@
+"""The pretend shell must do what dash does; here the two are asked the same things."""
+
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler import shell
+from reconciler.practice.files import Files
+from reconciler.practice.shell_io import Buffer, Input, Io
+from reconciler.practice.shell_run import Shell
+from reconciler.practice.shell_words import PROGRAMS
+
+DASH = shutil.which("dash")
+SCRIPTS = (
+    "echo hi; echo 'a  b'",
+    "{\necho a\n",
+    "{\necho a\n}\n",
+    "echo a\n(",
+    "echo a; (",
+    "x=1; echo $x ${y:-z} \"$x y\" '$x'",
+    'f() { echo "[$1]" "$#"; shift; for w in "$@"; do echo "<$w>"; done; }; f a "b c" d',
+    "false || echo no && echo yes",
+    "if [ -n '' ]; then echo a; elif [ a = a ]; then echo b; else echo c; fi",
+    "for i in a b 'c d'; do echo \"$i\"; done",
+    "ids=$(echo 1 2; echo 3) || exit 1\nif [ -n \"$ids\" ]; then echo x $ids; fi\necho '[]'",
+    "ids=$(false) || exit 4; echo never",
+    "cat <<'E'\nhi $x\nE\necho z",
+    "x=7; cat <<E\nhi $x $(echo there)\nE\n",
+    "nosuchprogram a",
+    "exit 7",
+    'echo "\\$x" \\$y \\\\',
+    'echo "unterminated',
+    "echo a;; b",
+    "! true",
+    "echo a#b #c",
+    "(exit 4); echo $?",
+    "}",
+    'set -- ; echo "$@" x',
+    "printf '%s\\n' one 'two words' \"th'ree\"",
+    "echo one | cat",
+    "echo out; echo err >&2",
+    "sh -c 'echo $1 $0' name arg",
+    "echo hidden > /dev/null; echo shown",
+    "while true; do echo once; exit 3; done",
+    "x='a  b'; echo $x; echo \"$x\"",
+    "f() { return 5; }; f; echo $?",
+    "umask 077; umask",
+    "A=b sh -c 'echo $A'; echo \"[$A]\"",
+    "echo \\\nfoo",
+    "status=$?\nexit $status",
+    "exec echo gone; echo never",
+    "command -v nosuchprogram || echo absent",
+    "test a != b && [ 3 -gt 2 ] && echo yes",
+)
+
+
+async def pretend(text: str) -> tuple[int, str, str]:
+    out, error = Buffer(), Buffer()
+    status = await Shell(PROGRAMS, Files(), {"HOME": "/home/practice"}).script(text, Io(Input(), out, error))
+    return status, out.text, error.text
+
+
+@pytest.mark.skipif(DASH is None, reason="dash is not installed")
+@pytest.mark.parametrize("text", SCRIPTS)
+async def test_like_dash(text: str) -> None:
+    real = subprocess.run(
+        ["sh"], executable=DASH, input=text, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, check=False
+    )
+    assert await pretend(text) == (real.returncode, real.stdout, real.stderr)
+
+
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
+
+
+@given(st.lists(words, min_size=1, max_size=5))
+@settings(max_examples=200, deadline=None)
+async def test_quoting_survives(argv: list[str]) -> None:
+    """What `reconciler.shell` quotes arrives as it was."""
+    seen: list[list[str]] = []
+
+    async def show(_shell: Shell, given: list[str], _io: Io) -> int:
+        seen.append(given)
+        return 0
+
+    out = Buffer()
+    text = shell.guarded(shell.join(("show", *argv)))
+    assert await Shell({"show": show}, Files(), {}).script(text, Io(Input(), out, out)) == 0
+    assert seen == [["show", *argv]]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+async def test_nothing_of_a_cut_off_script_runs(data: st.DataObject) -> None:
+    text = shell.guarded(shell.with_env_file("$HOME/env", "x", {"A": "it's\n}"}, ("docker", "run", "a b", "}")))
+    cut = text[: data.draw(st.integers(0, len(text) - 3))]
+    status, out, error = await pretend(cut)
+    assert out == ""
+    assert "not found" not in error, "a command was tried"
+    assert status in {0, 2}
+
+
+async def test_files() -> None:
+    files = Files()
+    shell_ = Shell(PROGRAMS, files, {"HOME": files.home}, umask=0o077)
+    out, error = Buffer(), Buffer()
+    assert (
+        await shell_.script("echo a > x; echo b >> x; cat < x; cat no; echo c > /etc/y", Io(Input(), out, error)) == 2
+    )
+    assert out.text == "a\nb\n"
+    assert files.modes["/home/practice/x"] == 0o600
+    assert "cat: no: No such file or directory" in error.text
+    assert "cannot create /etc/y: Permission denied" in error.text
