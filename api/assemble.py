@@ -20,7 +20,7 @@ from reconciler.loop import Loop
 from reconciler.status import Status
 from state.desired import Spark
 from state.journal import Journal
-from state.secrets import SecretRefused, Secrets
+from state.secrets import Secrets
 from state.sources import RecipeFile, recipe_files
 from state.store import DesiredStore, Files, Generations
 
@@ -102,7 +102,7 @@ async def running(
         def connect(name: str, spark: Spark) -> Host:
             return reach.host(name, spark, store.current.loaded.desired.settings.owner)
 
-        async with store, Loop(store, journal, connect, secret=_by_name(secrets)) as loop:
+        async with store, Loop(store, journal, connect, secret=secrets.get) as loop:
             context = Context(
                 loop=loop,
                 status=Status(loop),
@@ -111,16 +111,3 @@ async def running(
                 complete=complete,
             )
             yield Parts(context=context, store=store, reach=reach)
-
-
-class _by_name:  # noqa: N801  # a function that reads well in a traceback
-    """Looks a secret up; KeyError where it can't be had, as the loop expects."""
-
-    def __init__(self, secrets: Secrets) -> None:
-        self._secrets = secrets
-
-    def __call__(self, name: str) -> str:
-        try:
-            return self._secrets.get(name)
-        except SecretRefused as refused:
-            raise KeyError(name) from refused

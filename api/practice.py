@@ -30,7 +30,7 @@ from state.problems import Invalid
 from state.yaml_read import read_tree
 from state.yaml_tree import as_map
 
-EXAMPLE: Final = Path(__file__).resolve().parent.parent / "examples" / "desired.yaml"
+EXAMPLE: Final = Path(__file__).parent / "example.yaml"
 MOST: Final = 16
 SECTION: Final = re.compile(rb"^sparks:.*\n(?:(?:[ \t].*)?\n)*", re.MULTILINE)
 

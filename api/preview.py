@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from reconciler.binding import bind_floating
 from reconciler.model import Plan, Sight, World
-from reconciler.place import Candidate, Placements, place
+from reconciler.place import Placements
 from reconciler.plan import plan
 from reconciler.target import Overrides, Target, build
-from state.desired import ANY
 from state.load import Loaded
 
 NOT_CONNECTED = Sight(unknown="NotDeclaredYet", message="not in the desired state in force, so it was never looked at")
@@ -43,37 +43,7 @@ def preview(
         )
 
     target = bind(Placements(on={}, waiting={}))
-    floating = [
-        (name, declaration.recipe.memory or 0)
-        for name, declaration in loaded.resolved.items()
-        if declaration.workload.on == [ANY]
-        and declaration.workload.across is None
-        and declaration.workload.run != "never"
-    ]
-    if floating:
-        candidates = [
-            Candidate(name=n, sight=sight, reserve=target.reserves[n], open=n not in target.cordoned)
-            for n, sight in sights.items()
-        ]
-        kept = {name: spark for name, spark in (before or {}).items() if name in dict(floating)}
-        target = bind(
-            place(
-                floating,
-                candidates,
-                owner=target.owner,
-                before=kept,
-                promised=_promised(target, world),
-                drained=target.drained,
-            )
-        )
+    placements = bind_floating(loaded, target, sights, before or {})
+    if placements is not None:
+        target = bind(placements)
     return target, plan(target, world)
-
-
-def _promised(target: Target, world: World) -> dict[str, int]:
-    """Memory that workloads with a fixed place will take on each Spark and have not taken yet."""
-    promised = {}
-    for spark, instances in target.instances.items():
-        scan = world.sights[spark].current
-        up = {container.name for container in scan.containers if container.running} if scan else set()
-        promised[spark] = sum(instance.memory for instance in instances if instance.name not in up)
-    return promised

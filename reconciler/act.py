@@ -17,6 +17,7 @@ from reconciler.hosts import Host
 from reconciler.launch import ENV_FOLDER
 from reconciler.linkdown import LinkDown
 from reconciler.model import Step, Verb
+from state.secrets import SecretRefused
 
 GONE = ("No such container", "is not running", "removal of container", "is already in progress")
 
@@ -41,7 +42,7 @@ class Report:
 
 
 def script_of(step: Step, secret: Callable[[str], str]) -> str:
-    """The shell text of a step. Secrets are looked up here, at the last moment. Raises KeyError for one not stored."""
+    """The shell text of a step. Secrets are looked up here, at the last moment. Raises SecretRefused."""
     if not step.secrets:
         return step.command
     values = {variable: secret(name) for variable, name in step.secrets}
@@ -52,11 +53,8 @@ async def act(step: Step, host: Host, secret: Callable[[str], str]) -> Report:
     """Run the step. Never raises for what a Spark or a network can do."""
     try:
         script = script_of(step, secret)
-    except KeyError as missing:
-        name = str(missing.args[0])
-        why = Explanation(
-            "SecretMissing", f"the secret `{name}` is not stored (its file lies in the secrets folder)", terminal=False
-        )
+    except SecretRefused as refused:
+        why = Explanation("SecretRefused", str(refused), terminal=False)
         return Report(result=Result.FAILED, why=why, output=why.message)
     try:
         outcome = await host.run(script, timeout=step.timeout, reserved=step.verb is Verb.STOP)

@@ -15,7 +15,10 @@ from state.journal import Event, Journal, Kind, Override
 from state.problems import Problem
 from state.store import Revision
 
-QUIET_REASONS = frozenset({"OnDemand", "WaitingTurn", "Pulling", "Removing", "Restarting"})
+# Reasons that are news to nobody: they come with every step of that kind, or a person has just asked for them.
+QUIET_REASONS = frozenset(
+    {"OnDemand", "WaitingTurn", "Pulling", "Removing", "Restarting", "Suspended", "Cordoned", "Drained"}
+)
 PAST = {
     Verb.PULL: "Pulled",
     Verb.MKDIR: "FoldersMade",

@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterable
 from typing import Self
 
 from reconciler.act import Report, Result
+from reconciler.binding import bind_floating
 from reconciler.history import History
 from reconciler.hosts import Host
 from reconciler.ledger import Ledger
 from reconciler.model import OWNER, Container, Failure, Held, Instance, Plan, Sight, Step, World
-from reconciler.place import Candidate, Placements, place
+from reconciler.place import Placements
 from reconciler.plan import approvals, plan
 from reconciler.target import Overrides, Target, build
 from reconciler.worker import Worker
-from state.desired import ANY, Spark
+from state.desired import Spark
 from state.journal import Journal, Override
 from state.store import DesiredStore
 
@@ -182,45 +183,12 @@ class Loop:
 
     def _place(self) -> None:
         """Find a Spark for each `on: any`; the target is rebuilt only if one moved."""
-        loaded = self.store.current.loaded
-        floating = [
-            (name, declaration.recipe.memory or 0)
-            for name, declaration in loaded.resolved.items()
-            if declaration.workload.on == [ANY] and declaration.workload.across is None
-            and declaration.workload.run != "never"
-        ]  # fmt: skip
-        if not floating:
-            return
-        target = self.target()
-        found = place(
-            floating,
-            [
-                Candidate(name=n, sight=w.sight, reserve=target.reserves[n], open=n not in target.cordoned)
-                for n, w in self.workers.items()
-            ],
-            owner=target.owner,
-            before=self._placements.on,
-            promised=self._promised(target, {name for name, _ in floating}),
-            drained=target.drained,
-        )
-        if found != self._placements:
+        sights = {name: worker.sight for name, worker in self.workers.items()}
+        found = bind_floating(self.store.current.loaded, self.target(), sights, self._placements.on)
+        if found is not None and found != self._placements:
             self._placements = found
             self._target = None
             self.wake_all()
-
-    def _promised(self, target: Target, floating: set[str]) -> dict[str, int]:
-        """Memory that declared workloads will take on each Spark and have not taken yet."""
-        promised: dict[str, int] = {}
-        for spark, instances in target.instances.items():
-            scan = self.workers[spark].sight.current if spark in self.workers else None
-            up = {c.name for c in scan.containers if c.running} if scan else set()
-            new = (
-                i.memory
-                for i in instances
-                if i.name not in up and (i.workload not in floating or i.workload in self._placements.on)
-            )
-            promised[spark] = sum(new)
-        return promised
 
     # What people ask for.
 
@@ -254,6 +222,10 @@ class Loop:
         self._wanted_changed()
         self.wake_all()
 
+    def hurry(self, name: str) -> None:
+        """A person mended something about this Spark: try to reach it now, not when its pause is over."""
+        self.workers[name].hurry()
+
     def wake_all(self) -> None:
         """Look at every Spark now."""
         for worker in self.workers.values():
@@ -270,7 +242,7 @@ class Loop:
         return container.labels.get(OWNER) == self.target().owner
 
     def secret(self, name: str) -> str:
-        """The value of a secret. Raises KeyError."""
+        """The value of a secret. Raises SecretRefused."""
         return self._secret(name)
 
     def begun(self, step: Step) -> int:

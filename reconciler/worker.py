@@ -37,6 +37,10 @@ STREAM_STANDS: Final = 1.0  # seconds after a connect by which events surely arr
 LOG_TAIL: Final = 20
 MAX_STEPS: Final = 100  # in one pass; a plan that is longer goes on in the next
 
+# Reasons to wait that end without an event that would wake the loop.
+ENDS_UNSEEN: Final = frozenset(
+    {"InsufficientMemory", "PortTaken", "Removing", "Restarting", "NameTaken", "ImageMissing"}
+)
 Ended = tuple[Instance, Container, Failure]
 
 log = logging.getLogger("sparkkeep.worker")
@@ -55,7 +59,7 @@ class Home(Protocol):
         """Whether a container is ours to act on."""
 
     def secret(self, name: str) -> str:
-        """The value of a secret. Raises KeyError."""
+        """The value of a secret. Raises SecretRefused."""
 
     def begun(self, step: Step) -> int:
         """A step is about to run."""
@@ -137,6 +141,12 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.prober.close()
         await self.host.close()
+
+    def hurry(self) -> None:
+        """Do not wait for the next attempt to reach it."""
+        self._reconnect.reset()
+        self._seen.set()
+        self.due.now()
 
     def lost(self, reason: str, message: str) -> None:
         """The Spark does not answer: it is Unknown from now on, and nothing is planned for it."""
@@ -337,6 +347,6 @@ class Worker:
         for waiting in held:
             if waiting.until is not None:
                 self.due.after(max(0.0, waiting.until - self._now()) + 0.01)
-            elif waiting.reason in {"InsufficientMemory", "PortTaken", "Removing", "Restarting", "NameTaken"}:
+            elif waiting.reason in ENDS_UNSEEN:
                 recent = asyncio.get_running_loop().time() - self._stopped_at < STOP_IS_RECENT
                 self.due.after(POLL_AFTER_STOP if recent else POLL_PATIENT)

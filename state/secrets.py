@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import stat
 import tempfile
 from pathlib import Path
@@ -85,9 +84,9 @@ def _check(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise SecretRefused(f"{path} is not a file")
     if status.st_uid != os.geteuid():
-        raise SecretRefused(f"{path} belongs to another user; run: sudo chown {os.geteuid()} {shlex.quote(str(path))}")
+        raise SecretRefused(f"{path} belongs to another user; run: sudo chown {os.geteuid()} {path}")
     if status.st_mode & OTHERS:
-        raise SecretRefused(f"{path} can be read by others; run: chmod 600 {shlex.quote(str(path))}")
+        raise SecretRefused(f"{path} can be read by others; run: chmod 600 {path}")
 
 
 def _value(name: str, data: bytes) -> str:

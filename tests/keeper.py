@@ -17,6 +17,7 @@ from reconciler.ssh import Link
 from reconciler.status import Status
 from state.desired import Spark
 from state.journal import Journal
+from state.secrets import SecretRefused
 from state.store import DesiredStore
 
 
@@ -98,4 +99,4 @@ async def keeping(
 
 
 def _no_secret(name: str) -> str:
-    raise KeyError(name)
+    raise SecretRefused(f"there is no secret {name}")

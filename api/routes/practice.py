@@ -40,4 +40,6 @@ async def inject(
         result = await room.inject(spark, fault, arguments or {})
     except (TypeError, ValueError) as error:
         raise Refused(422, "InvalidArguments", f"{fault}: {error}", field="arguments") from error
+    if spark in context.loop.workers:
+        context.loop.hurry(spark)
     return {"spark": spark, "fault": fault, "result": result}

@@ -89,7 +89,7 @@ async def trust(context: Ctx, name: Name, request: TrustRequest) -> Any:
         message = f"{name} shows {fingerprint} now, not the fingerprint that was agreed to; nothing is trusted"
         raise Refused(409, "FingerprintDiffers", message, field="fingerprint", allowed=[fingerprint])
     keys.trust(line)
-    context.loop.wake_all()
+    context.loop.hurry(name)
     return {"spark": name, "fingerprint": fingerprint, "line": line}
 
 

@@ -223,7 +223,7 @@ def _dockerfile(engine: Engine, parsed: Parsed, data: bytes) -> tuple[list[str],
 
 async def _build(engine: Engine, parsed: Parsed, io: Io) -> int:
     """The classic builder: no step is really run, but its base image must be had, and its result is there."""
-    data = io.stdin.read()
+    data = await io.stdin.read() if "-" in parsed.arguments else b""
     lines, size = _dockerfile(engine, parsed, data)
     io.out(f"Sending build context to Docker daemon  {docker_text.human_size(size + 1024)}\n")
     for number, line in enumerate(lines, 1):

@@ -29,6 +29,7 @@ SOCKETS: Final = frozenset({SOCKET, "/run/docker.sock"})
 OWN: Final = frozenset({"127.0.0.1", "localhost", "::1", ANYWHERE})
 CHUNK: Final = 65536
 SIGPIPE: Final = 141
+ENDING: Final = 2.0  # seconds
 UNREADABLE: Final = (asyncssh.Error, asyncssh.BreakReceived, OSError, asyncio.IncompleteReadError)
 
 
@@ -91,14 +92,13 @@ class Session(asyncssh.SSHServerProcess[bytes]):
             await asyncio.shield(self._work)
 
     async def _serve(self) -> None:
-        io = Io(Input(), ChannelSink(self, self.stdout), ChannelSink(self, self.stderr))
+        io = Io(Input(source=self._input), ChannelSink(self, self.stdout), ChannelSink(self, self.stderr))
         if self.command is None:
             await self._converse(io)
             return
-        data = await self._input()
         status = SIGPIPE
         with contextlib.suppress(BrokenPipeError):
-            status = await self.spark.console.run(self.command, Io(Input(data), io.stdout, io.stderr))
+            status = await self.spark.console.run(self.command, io)
         if self.spark.switches.lose_replies > 0:
             self.spark.switches.lose_replies -= 1
             self.spark.switches.count("lose_reply")
@@ -222,6 +222,8 @@ class SshListener:
             with contextlib.suppress(OSError):
                 await relay.run(dial)
         finally:
+            if ssh:  # its side of the wire has ended: it sees that, and ends too
+                await asyncio.wait(ssh, timeout=ENDING)
             for serving in ssh:
                 serving.cancel()
             await asyncio.gather(*ssh, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,15 +15,17 @@ class Sink(Protocol):
 
 
 class Input:
-    """What a command can read; whoever reads it first has it."""
+    """What a command can read; whoever reads it first has it. Nothing is read that nobody asks for."""
 
-    def __init__(self, data: bytes = b"") -> None:
+    def __init__(self, data: bytes = b"", source: Callable[[], Awaitable[bytes]] | None = None) -> None:
         self._data = data
+        self._source = source
 
-    def read(self) -> bytes:
-        """All that is left."""
+    async def read(self) -> bytes:
+        """All that is left, up to the end of input."""
         data, self._data = self._data, b""
-        return data
+        source, self._source = self._source, None
+        return data if source is None else data + await source()
 
 
 class Buffer:

@@ -233,14 +233,14 @@ async def _sh(shell: Shell, argv: list[str], io: Io) -> int:
         case [path, *_]:
             io.error(f"{argv[0]}: 0: cannot open {path}: No such file\n")
             return 2
-    return await inner.script(io.stdin.read().decode(errors="surrogateescape"), io)
+    return await inner.script((await io.stdin.read()).decode(errors="surrogateescape"), io)
 
 
 async def _cat(shell: Shell, argv: list[str], io: Io) -> int:
     status = 0
     for path in argv[1:] or ["-"]:
         try:
-            data = io.stdin.read() if path == "-" else shell.files.read(shell.files.normal(path, shell.folder))
+            data = await io.stdin.read() if path == "-" else shell.files.read(shell.files.normal(path, shell.folder))
         except OSError as error:
             io.error(f"cat: {path}: {error.strerror}\n")
             status = 1

@@ -43,8 +43,15 @@ async def peers(fleet: Fleet) -> AsyncIterator[list[Peer]]:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         venv = await _pyinfra(Path(folder))
         if venv is not None:
-            found.append(Peer("pyinfra API, kept connections: docker ps", await stack.enter_async_context(pyinfra_kept(fleet, venv))))
-            found.append(Peer("pyinfra command: exec -- docker ps", pyinfra_command(fleet, venv, Path(folder)), every=5))
+            found.append(
+                Peer(
+                    "pyinfra API, kept connections: docker ps",
+                    await stack.enter_async_context(pyinfra_kept(fleet, venv)),
+                )
+            )
+            found.append(
+                Peer("pyinfra command: exec -- docker ps", pyinfra_command(fleet, venv, Path(folder)), every=5)
+            )
         yield found
 
 

@@ -42,7 +42,9 @@ def bench() -> Table:
     for name, world in cases.items():
         times = taken[name]
         steps = len(plan(target, world).steps)
-        table.add(name, str(steps), ms(p50(times)), ms(p99(times)), ms(max(times)), against(GOAL, p99(times), "<= 10 ms"))
+        table.add(
+            name, str(steps), ms(p50(times)), ms(p99(times)), ms(max(times)), against(GOAL, p99(times), "<= 10 ms")
+        )
     table.notes.append(
         f"{RUNS} runs of each, interleaved, garbage collection on ({len(gc.get_objects()):,} objects live). "
         "`10 % changed`: half of them have no container, half one of another spec."

@@ -15,7 +15,12 @@ from pyinfra.api.connect import connect_all
 
 def main() -> None:
     key, known_hosts, *addresses = sys.argv[1:]
-    data = {"ssh_user": "root", "ssh_key": key, "ssh_known_hosts_file": known_hosts, "ssh_strict_host_key_checking": "yes"}
+    data = {
+        "ssh_user": "root",
+        "ssh_key": key,
+        "ssh_known_hosts_file": known_hosts,
+        "ssh_strict_host_key_checking": "yes",
+    }
     state = State(Inventory((addresses, data)), Config(PARALLEL=len(addresses)))
     connect_all(state)
     hosts = [state.inventory.get_host(address) for address in addresses]
@@ -24,7 +29,8 @@ def main() -> None:
         jobs = [gevent.spawn(host.run_shell_command, "docker ps", print_output=False) for host in hosts[: int(line)]]
         gevent.joinall(jobs, raise_error=True)
         assert all(job.value[0] for job in jobs)
-        print(time.perf_counter() - began, flush=True)
+        sys.stdout.write(f"{time.perf_counter() - began}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -92,7 +92,9 @@ async def _killed(stage: Stage, samples: int) -> Table:
         docker.whole.append(await stage.outside.when(peer, "start", killed) - killed)
         await asyncio.sleep(PAUSE)
     stage.host.docker("rm", "--force", *peers)
-    table = _table("(a) Its process is killed (kill -9): running again", ours, "Docker's own `--restart=always`", docker)
+    table = _table(
+        "(a) Its process is killed (kill -9): running again", ours, "Docker's own `--restart=always`", docker
+    )
     _goals(table, ours, docker, whole=1.0)
     table.notes.append(
         f"{samples} kills each, in turns, five containers each, every one up for more than 10 s before it is killed "

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from reconciler import scan as scanning
@@ -29,7 +30,10 @@ BASE = "asyncssh, kept connections: docker ps"
 
 
 async def bench(rounds: int) -> list[Table]:
-    with tempfile.TemporaryDirectory() as base, Fleet.up(max(SIZES), Path(base), name="bench", network="10.95") as fleet:
+    with (
+        tempfile.TemporaryDirectory() as base,
+        Fleet.up(max(SIZES), Path(base), name="bench", network="10.95") as fleet,
+    ):
         images.load_all(fleet)
         desired = _start_containers(fleet)
         async with _ours(fleet, desired) as hosts, peers(fleet) as others:
@@ -88,7 +92,7 @@ async def _fleets(asked: list[Peer], rounds: int) -> Table:
         for turn in range(rounds):
             for peer in asked:
                 if turn % peer.every == 0:
-                    times[peer.name].append(await _timed(lambda peer=peer: peer.ask(size)))  # type: ignore[misc]
+                    times[peer.name].append(await _timed(partial(peer.ask, size)))
         ours = p50(times[asked[0].name])
         for peer in asked:
             taken = times[peer.name]

@@ -1,16 +1,22 @@
-"""Every scenario on real hosts: OpenSSH, Docker, packets that get lost."""
+"""Every scenario on real hosts: OpenSSH, Docker, packets that get lost; and the same on practice Sparks, equally told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from reconciler.practice.fleet import PracticeFleet
+from reconciler.practice.spark import Settings
 from tests.hosts.fleet import Fleet
 from tests.hosts.host import Host
 from tests.hosts.registry import Registry
+from tests.practice.stage import PracticeStage
 from tests.scenarios.play import Told, play
 from tests.scenarios.real import RealStage
 from tests.scenarios.scenarios import ALL
+from tests.scenarios.stage import Command
+
+Traces = dict[str, list[Command]]
 
 
 @pytest.fixture
@@ -19,7 +25,28 @@ def stage(fleet: Fleet, hosts: list[Host], registry: Registry) -> Iterator[RealS
         yield ready
 
 
+async def practised(told: Told, folder: Path) -> Traces:
+    settings = Settings(pull_seconds=0.1, load_seconds=0.05)
+    async with PracticeFleet(2, folder / "practice", first_port=0, settings=settings) as fleet:
+        stage = PracticeStage(fleet)
+        homes = {spark.engine.files.home for spark in fleet.sparks.values()}
+        return anonymous(await play(told, stage, folder), {stage.registry: "REGISTRY", **dict.fromkeys(homes, "HOME")})
+
+
+def anonymous(traces: Traces, names: Mapping[str, str]) -> Traces:
+    """Without what is called differently on every fleet."""
+
+    def worded(word: str) -> str:
+        for name, instead in names.items():
+            word = word.replace(name, instead)
+        return word
+
+    return {spark: [tuple(map(worded, command)) for command in trace] for spark, trace in traces.items()}
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("told", ALL.values(), ids=ALL)
 async def test_on_real_hosts(told: Told, stage: RealStage, tmp_path: Path) -> None:
-    await play(told, stage, tmp_path)
+    traces = anonymous(await play(told, stage, tmp_path / "real"), {stage.registry: "REGISTRY", "/root": "HOME"})
+    if not told.loose:
+        assert traces == await practised(told, tmp_path / "practised")

@@ -34,10 +34,14 @@ async def fleet(tmp_path: Path) -> AsyncIterator[PracticeFleet]:
 
 
 async def login(spark: PracticeSpark, fleet: PracticeFleet, **more: object) -> asyncssh.SSHClientConnection:
-    options = {"known_hosts": str(fleet.known_hosts_path), "config": None, "agent_path": None, **more}
-    return await asyncssh.connect(
-        spark.host, spark.port, username=spark.user, client_keys=[str(fleet.key_path)], **options
-    )
+    options = {
+        "known_hosts": str(fleet.known_hosts_path),
+        "client_keys": [str(fleet.key_path)],
+        "config": None,
+        "agent_path": None,
+        **more,
+    }
+    return await asyncssh.connect(spark.host, spark.port, username=spark.user, **options)
 
 
 @pytest.fixture

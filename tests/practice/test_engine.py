@@ -8,8 +8,10 @@ from reconciler.practice.machine import GIB
 from reconciler.practice.spark import Spark
 from tests.practice.virtual import virtually
 
+NO = Policy()
 
-async def run(spark: Spark, name: str, *command: str, policy: Policy = Policy(), **more: object) -> None:
+
+async def run(spark: Spark, name: str, *command: str, policy: Policy = NO, **more: object) -> None:
     spec = Spec(image="img:1", name=name, command=list(command), policy=policy, network="host", **more)
     await spark.engine.start(spark.engine.create(spec).id)
 

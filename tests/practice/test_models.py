@@ -91,7 +91,7 @@ async def test_embeddings(server: ModelServer) -> None:
 async def test_rerank(server: ModelServer) -> None:
     body = {"query": "red fox", "documents": ["blue sky", "the red fox jumps", {"text": "red"}], "top_n": 2}
     results = (await post(server, "/v1/rerank", body))["results"]
-    assert [result["index"] for result in results] == [2, 1]
+    assert [result["index"] for result in results] == [1, 2]
 
 
 async def test_sound(server: ModelServer) -> None:

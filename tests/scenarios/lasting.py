@@ -34,7 +34,9 @@ async def docker_restarts(stage: Stage, keeper: Keeper) -> None:
     await stage.restart_daemon(one)
     after = await restarted(stage, keeper, one, before[one][WEB])
     assert after.id == before[one][WEB].id
-    assert await did(stage, one) in (["start"], ["start", "start"])
+    starts = await did(stage, one)
+    assert set(starts) == {"start"}
+    assert len(starts) <= 4, "one when Docker is back; before, at most one a second and one for each container's end"
     assert await did(stage, two) == []
     assert [failure.count for failure in keeper.loop.world().failures.values()] in ([], [1])
 
