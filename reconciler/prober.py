@@ -1,7 +1,7 @@
 """Asks the instances of one Spark, again and again, whether they serve.
 
 One small task per container: quick while it starts, at its probe's own interval once it is ready. A result
-belongs to one container id; a new container starts from nothing.
+belongs to one start of one container; another container, or the same one started anew, starts from nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Prober:
         self._now = now
         self._rng = rng
         self._changed = changed
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[tuple[str, float], asyncio.Task[None]] = {}  # container id, its start
         self._results: dict[Key, ProbeResult] = {}
 
     @property
@@ -42,17 +42,19 @@ class Prober:
 
     def follow(self, running: Iterable[tuple[Instance, Container]]) -> None:
         """Probe exactly these from now on; what is probed already goes on undisturbed."""
-        wanted = {c.id: (i, c) for i, c in running if i.probe.kind != "none"}
-        for gone in self._tasks.keys() - wanted.keys():
-            self._tasks.pop(gone).cancel()
-        for container, (instance, _) in wanted.items():
-            task = self._tasks.get(container)
+        wanted = {(c.id, c.started_at): i for i, c in running if i.probe.kind != "none"}
+        gone = self._tasks.keys() - wanted.keys()
+        for start in gone:
+            self._tasks.pop(start).cancel()
+        keys = {(i.workload, i.spark) for i in wanted.values()}
+        ended = {container for container, _ in gone}
+        self._results = {
+            k: result for k, result in self._results.items() if k in keys and result.container not in ended
+        }
+        for start, instance in wanted.items():
+            task = self._tasks.get(start)
             if task is None or task.done():
-                self._tasks[container] = asyncio.create_task(
-                    self._probe(instance, container), name=f"probe {instance.name}"
-                )
-        keys = {(i.workload, i.spark) for i, _ in wanted.values()}
-        self._results = {key: result for key, result in self._results.items() if key in keys}
+                self._tasks[start] = asyncio.create_task(self._probe(instance, start[0]), name=f"probe {instance.name}")
 
     async def close(self) -> None:
         """End every probe."""

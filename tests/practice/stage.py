@@ -11,8 +11,9 @@ from reconciler.practice.docker_cli import DockerCli
 from reconciler.practice.fleet import PracticeFleet, PracticeSpark
 from reconciler.practice.shell_io import Buffer, Input, Io
 from reconciler.practice.shell_run import Shell
-from tests.scenarios.stage import OURS, Command, Seen, changing, normalised
+from tests.scenarios.stage import OURS, READS, Command, Seen, changing, normalised
 
+REAL_DOCKER = 0.2  # seconds a real one takes, in which a controller hears of it
 IMAGES = {
     f"keep/{name}:{tag}": ImageConfig((f"/bin/keep-{program}",), (), ("PATH=/bin", f"KEEP_VERSION={tag}"))
     for name, program, tag in (("echo", "server", "1"), ("echo", "server", "2"), ("argv", "argv", "1"))
@@ -51,6 +52,8 @@ class PracticeStage:
         status = await DockerCli(engine)(Shell({}, engine.files, {}), ["docker", *argv], Io(Input(), out, error))
         assert status == 0, f"{argv}: {status} {error.text}"
         self._learn(spark)
+        if argv[0] not in READS:
+            await asyncio.sleep(REAL_DOCKER)
         return out.text
 
     async def containers(self, spark: str) -> dict[str, Seen]:

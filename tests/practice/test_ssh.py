@@ -52,7 +52,7 @@ async def test_a_scan_while_the_daemon_is_down(ssh: asyncssh.SSHClientConnection
 
 
 async def test_secrets(ssh: asyncssh.SSHClientConnection, fleet: PracticeFleet) -> None:
-    secret = 'it\'s \\ $(id) "x"'
+    value = 'it\'s \\ $(id) "x"'
     argv = ("docker", "run", "-d", "--name", "one", "--env-file", shell.home_path("$HOME/.env/one"), "img:1")
     result = await sh(ssh, shell.with_env_file("$HOME/.env", "one", {"TOKEN": value}, argv))
     assert result.exit_status == 0

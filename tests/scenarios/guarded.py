@@ -244,6 +244,24 @@ async def is_restarted_by_a_verb(stage: Stage, keeper: Keeper) -> None:
 
 
 @scenario()
+async def is_restarted_by_a_verb_and_takes_its_time(stage: Stage, keeper: Keeper) -> None:
+    """While it loads again it does not answer. That it answered before its restart must not make it a dead server,
+    restarted again and again without ever becoming ready.
+    """
+    one = stage.sparks[0]
+    before = (await settled(stage, keeper, {"web": echo(one, args=("--slow-start", "2"))}))[one][WEB]
+    stage.clear()
+    keeper.loop.restart("web")
+
+    async def anew() -> bool:
+        return (await stage.containers(one))[WEB].started != before.started
+
+    await eventually(anew, keeper)
+    await calm(keeper)
+    assert await did(stage, one) == ["restart"]
+
+
+@scenario()
 async def a_spark_is_cordoned(stage: Stage, keeper: Keeper) -> None:
     """Nothing new starts there, what should run is kept running."""
     one, two = stage.sparks

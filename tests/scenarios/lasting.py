@@ -1,7 +1,6 @@
 """What goes wrong by itself: servers that die, loop or fall silent, machines and engines that restart."""
 
-import asyncio
-
+from reconciler.scan import unix_time
 from tests.keeper import Keeper
 from tests.scenarios.people import WEB, restarted
 from tests.scenarios.play import calm, declare, did, echo, eventually, nothing_done, passes, reason, scenario, settled
@@ -57,28 +56,25 @@ async def docker_restarts_what_it_keeps_itself(stage: Stage, keeper: Keeper) -> 
 
 @scenario()
 async def it_exits_at_once_again_and_again(stage: Stage, keeper: Keeper) -> None:
-    """The first retry comes at once, the next after ten seconds; nothing hammers."""
+    """The first retry comes at once, the next after ten seconds, however often it is looked at."""
     one = stage.sparks[0]
     await settled(stage, keeper, {"other": echo(one, 9001)})
     stage.clear()
     crashing = echo(one, args=("--exit-after", "0.05", "--exit-code", "3"))
     await declare(stage, keeper, {"web": crashing, "other": echo(one, 9001)})
 
-    async def started_twice() -> bool:
-        return await did(stage, one) == ["run", "start"]
+    async def tried(times: int) -> float:
+        """When it was last started, once it has been `times` times; looking all the while."""
+        while (done := await did(stage, one)) != ["run", "start", "start"][:times]:
+            assert len(done) < times
+            await passes(keeper, 1)
+        return unix_time((await stage.containers(one))[WEB].started)
 
-    await eventually(started_twice, keeper)
+    await tried(1)
+    second = await tried(2)
     await reason(keeper, "web", "ContainerExited")
-    for _ in range(16):
-        await passes(keeper, 1)
-        await asyncio.sleep(0.5)
-    assert await did(stage, one) == ["run", "start"], "eight seconds later it still waits"
     assert keeper.workload("web")["health"] == "Degraded"
-
-    async def started_thrice() -> bool:
-        return await did(stage, one) == ["run", "start", "start"]
-
-    await eventually(started_thrice, keeper, 8)
+    assert await tried(3) - second >= 8.5
 
     async def ended() -> bool:
         return (await stage.containers(one))[WEB].state == "exited"
@@ -88,7 +84,7 @@ async def it_exits_at_once_again_and_again(stage: Stage, keeper: Keeper) -> None
     assert await did(stage, one) == ["run", "start", "start", "rm", "run"], "a new declaration does not wait"
 
 
-@scenario()
+@scenario(loose="how often it falls silent again before it is declared anew depends on the machine's speed")
 async def its_server_dies_in_a_living_container(stage: Stage, keeper: Keeper) -> None:
     one = stage.sparks[0]
     silent = echo(one, args=("--unhealthy-after", "2"))
@@ -100,7 +96,8 @@ async def its_server_dies_in_a_living_container(stage: Stage, keeper: Keeper) ->
 
     await eventually(started_anew, keeper)
     assert (await stage.containers(one))[WEB].id == before.id
-    assert await did(stage, one) == ["restart"]
+    assert set(await did(stage, one)) == {"restart"}
+    assert len(await did(stage, one)) <= 2, "the second may follow at once, the third waits"
     await settled(stage, keeper, {"web": echo(one)})
 
 
