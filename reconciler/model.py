@@ -278,6 +278,7 @@ class Plan(Value):
     steps: tuple[Step, ...] = ()
     held: tuple[Held, ...] = ()
     withheld: tuple[Step, ...] = ()  # steps that a guard keeps back until a person approves them
+    unknown: tuple[str, ...] = ()  # Sparks whose scan is not current: nothing was planned for them
 
     @property
     def digest(self) -> str:

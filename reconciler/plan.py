@@ -37,7 +37,13 @@ def plan(target: Target, world: World) -> Plan:
         found, waiting = sequence(view, allowed)
         steps += found
         reasons += waiting
-    return Plan(revision=target.revision, steps=tuple(steps), held=tuple(reasons), withheld=tuple(withheld))
+    return Plan(
+        revision=target.revision,
+        steps=tuple(steps),
+        held=tuple(reasons),
+        withheld=tuple(withheld),
+        unknown=tuple(name for name, (view, _, _) in zip(target.sparks, surveys, strict=True) if view is None),
+    )
 
 
 def _survey(target: Target, world: World, spark: str) -> tuple[SparkView | None, list[Job], list[Held]]:

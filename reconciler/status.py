@@ -247,6 +247,7 @@ def plan_json(plan: Plan) -> Json:
         "revision": plan.revision,
         "steps": [step_json(step) for step in plan.steps],
         "withheld": [step_json(step) for step in plan.withheld],
+        "unknown": list(plan.unknown),
         "held": [
             {
                 "spark": h.spark,

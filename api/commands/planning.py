@@ -48,7 +48,8 @@ def plan(
     sparkkeep plan --file new.yaml           of a file, before you save it as the desired state
     sparkkeep plan --offline --desired d.yaml     without a server
 
-    Exit status: 0 nothing to do, 2 there are changes, 1 an error.
+    Exit status: 0 nothing to do, 2 there are changes, 1 an error, or nothing to do as far as can be seen
+    while some Spark does not answer.
     """  # noqa: D301  # \b is typer's
     if offline:
         from api.offline import plan_offline  # noqa: PLC0415  # loads SSH, which takes a second
@@ -62,7 +63,9 @@ def plan(
         show(made, commands=commands)
     else:
         dump(made, output)
-    raise typer.Exit(2 if made["steps"] or made["withheld"] else 0)
+    if made["steps"] or made["withheld"]:
+        raise typer.Exit(2)
+    raise typer.Exit(1 if made["unknown"] else 0)
 
 
 def _candidate(file: Path | None) -> Json | None:

@@ -30,7 +30,7 @@ function spark([name, s]) {
   const level = s.reachable ? (s.drained || s.cordoned ? "warn" : "ok") : "bad";
   const word = s.reachable ? (s.drained ? "Draining" : s.cordoned ? "Cordoned" : "Reachable") : `Unknown: ${s.reason}`;
   const memory = s.facts && `${gib(s.facts.memoryAvailable)} of ${gib(s.facts.memoryTotal)} memory left`;
-  const foreign = s.foreign.length && `${s.foreign.length} containers that are not ours`;
+  const foreign = s.foreign.length && `${s.foreign.length} ${s.foreign.length === 1 ? "container that is" : "containers that are"} not ours`;
   return card(level, name, word, [s.host, memory, foreign, s.reachable ? "" : s.message]);
 }
 

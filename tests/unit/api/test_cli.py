@@ -199,4 +199,4 @@ def test_version_and_help(cli) -> None:
     assert cli("version")[1].startswith("sparkkeep ")
     code, out, _ = cli("plan", "--help")
     assert code == 0
-    assert "Exit status: 0 nothing to do, 2 there are changes, 1 an error." in out
+    assert "Exit status: 0 nothing to do, 2 there are changes, 1 an error" in out
