@@ -48,6 +48,7 @@ host-packages:
 
 schema: $(ready)
 	.venv/bin/python -m state.json_schema
+	.venv/bin/python -m state.field_guide
 
 lock:
 	.venv/bin/pip-compile --quiet --strip-extras --extra dev --generate-hashes --no-emit-index-url \

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from reconciler.practice import machine_text
+from reconciler.practice.curl import Curl, Serving
 from reconciler.practice.shapes import KERNEL
 from reconciler.practice.shell_io import Io
 from reconciler.practice.shell_run import NOT_FOUND, Shell
@@ -27,7 +28,7 @@ USER: Final = "practice"
 class Console:
     """One Spark's shell and programs."""
 
-    def __init__(self, machine: Machine, docker: DockerCli) -> None:
+    def __init__(self, machine: Machine, docker: DockerCli, servers: Mapping[int, Serving]) -> None:
         self.machine = machine
         self.docker = docker
         self.files = docker.engine.files
@@ -36,6 +37,7 @@ class Console:
         self.tools: Mapping[str, Tool] = {
             **PROGRAMS,
             "docker": docker,
+            "curl": Curl(servers, machine.address),
             "mkdir": _mkdir,
             "rm": _rm,
             "df": self._df,

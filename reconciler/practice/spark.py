@@ -68,11 +68,11 @@ class Spark:
             version=settings.version,
             pull_seconds=settings.pull_seconds,
         )
-        self.console = Console(self.machine, DockerCli(self.engine))
+        self.servers: dict[int, ModelServer] = {}
+        self.console = Console(self.machine, DockerCli(self.engine), self.servers)
         self.api = EngineApi(self.engine)
         self.link = Link()
         self.faults = Faults(self)
-        self.servers: dict[int, ModelServer] = {}
         self.allowed_keys: set[bytes] = set()
         self._host_key: asyncssh.SSHKey | None = None
         self._tasks: set[asyncio.Task[Any]] = set()

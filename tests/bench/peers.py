@@ -38,7 +38,7 @@ async def peers(fleet: Fleet) -> AsyncIterator[list[Peer]]:
         found = [
             Peer("asyncssh, kept connections: docker ps", kept),
             Peer("ssh over ControlMaster: docker ps", master),
-            Peer("ssh forked per host: docker ps", ssh_forked(fleet)),
+            Peer("ssh forked per host: docker ps", ssh_forked(fleet), every=5),
         ]
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         venv = await _pyinfra(Path(folder))

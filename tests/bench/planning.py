@@ -23,7 +23,7 @@ NOW = 1_800_000_000.0
 def bench() -> Table:
     table = Table(
         f"(d) Plan of {WORKLOADS:,} workloads on {SPARKS} Sparks",
-        ("world", "steps", "p50", "p99", "worst", "goal: p99 <= 10 ms"),
+        ("world", "steps", "p50", "p99", "worst", "p99 of its processor time", "goal"),
     )
     target = _target()
     cases = {
@@ -32,19 +32,20 @@ def bench() -> Table:
         "everything to create": _world(target, missing=range(WORKLOADS), drifted=()),
     }
     taken: dict[str, list[float]] = {name: [] for name in cases}
+    worked: dict[str, list[float]] = {name: [] for name in cases}
     for world in cases.values():  # once unmeasured: imports and caches
         plan(target, world)
     for _ in range(RUNS):
         for name, world in cases.items():
-            began = time.perf_counter()
+            began, worked_before = time.perf_counter(), time.thread_time()
             plan(target, world)
+            worked[name].append(time.thread_time() - worked_before)
             taken[name].append(time.perf_counter() - began)
     for name, world in cases.items():
         times = taken[name]
         steps = len(plan(target, world).steps)
-        table.add(
-            name, str(steps), ms(p50(times)), ms(p99(times)), ms(max(times)), against(GOAL, p99(times), "<= 10 ms")
-        )
+        goal = against(GOAL, p99(times), "p99 <= 10 ms")
+        table.add(name, str(steps), ms(p50(times)), ms(p99(times)), ms(max(times)), ms(p99(worked[name])), goal)
     table.notes.append(
         f"{RUNS} runs of each, interleaved, garbage collection on ({len(gc.get_objects()):,} objects live). "
         "`10 % changed`: half of them have no container, half one of another spec."

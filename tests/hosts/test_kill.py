@@ -134,7 +134,7 @@ async def undisturbed(
         return await counted(stage), await state(stage)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 async def test_killed_again_and_again(stage: RealStage, fleet: Fleet, tmp_path: Path) -> None:
     number = int(os.environ.get("SPARKKEEP_SEED") or random.SystemRandom().randrange(10**6))
     rng = random.Random(number)

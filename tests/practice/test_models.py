@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.practice.http_server import Request
-from reconciler.practice.memory import MemoryConnection
+from reconciler.practice.memory import MemoryConnection, Result
 from reconciler.practice.models import ModelServer
 from reconciler.practice.spark import Spark
 from tests.practice.test_http_api import Client
@@ -134,3 +134,16 @@ async def test_illness(server: ModelServer, spark: Spark, link: MemoryConnection
         await client.get("/health")
     await link.run("docker unpause one")
     assert await status(server, "/health") == 200
+
+
+async def test_curl(server: ModelServer, spark: Spark, link: MemoryConnection) -> None:
+    asked = "curl --silent --include --max-time 2 --output -"
+    result = await link.run(f"{asked} http://127.0.0.1:8000/health")
+    assert result.stdout == "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\nok"
+    assert (await link.run(f"{asked} http://127.0.0.1:8001/health")) == Result(7, "", "")
+    told = await link.run("curl http://localhost:8001/")
+    assert told.stderr.startswith("curl: (7) Failed to connect to localhost port 8001")
+    assert (await link.run("curl -sf http://localhost:8000/nowhere")).status == 22
+    assert (await link.run("curl --bogus http://localhost:8000/")).status == 2
+    spark.faults.deaf("one")
+    assert (await link.run("curl -s -m 0.05 http://localhost:8000/health")).status == 28

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from state.secrets import SecretRefused
 from tests.keeper import Keeper, keeping
 from tests.scenarios.stage import Command, Seen, Stage, verbs
 
@@ -190,11 +191,16 @@ async def check_canaries(stage: Stage, before: World, told: Told) -> None:
         assert not about
 
 
+def secret(name: str) -> str:
+    """What the folder of secrets says."""
+    if name not in SECRETS:
+        raise SecretRefused(f"there is no secret {name}")
+    return SECRETS[name]
+
+
 def watching(stage: Stage, folder: Path, desired: str = "") -> AbstractAsyncContextManager[Keeper]:
     """A controller over the stage's Sparks, with an empty journal."""
-    return keeping(
-        folder, desired or text(stage, {}), key=stage.key, known_hosts=stage.known_hosts, secret=SECRETS.__getitem__
-    )
+    return keeping(folder, desired or text(stage, {}), key=stage.key, known_hosts=stage.known_hosts, secret=secret)
 
 
 async def play(told: Told, stage: Stage, folder: Path) -> dict[str, list[Command]]:
