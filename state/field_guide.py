@@ -36,13 +36,8 @@ def text() -> str:
     found = schema()["$defs"]
     parts = [INTRO]
     for name, title in PARTS.items():
-        parts += [
-            f"\n## {title}\n",
-            found[name].get("description", "").strip(),
-            "",
-            "| field | default | what it says |",
-            "|---|---|---|",
-        ]
+        about = found[name].get("description", "").strip()
+        parts += [f"\n## {title}\n", about, "", "| field | default | what it says |", "|---|---|---|"]
         parts += [_row(field, spec) for field, spec in found[name]["properties"].items()]
     return "\n".join(parts) + "\n"
 
