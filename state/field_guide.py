@@ -24,8 +24,8 @@ PARTS: Final = {
 }
 INTRO: Final = """# desired.yaml
 
-What should run where: one file, or a folder of them merged. `sparkkeep validate` checks it, `sparkkeep plan --file` says
-what it would do. [examples/desired.yaml](../examples/desired.yaml) is one to start from, and
+What should run where: one file, or a folder of them merged. `sparkkeep validate` checks it, `sparkkeep plan --file`
+says what it would do. [examples/desired.yaml](../examples/desired.yaml) is one to start from, and
 [examples/desired.schema.json](../examples/desired.schema.json) teaches your editor. Durations are written `30s`, `20m`
 or `1h30m`, sizes `512MiB` or `92GiB`. This page is generated from the schema (`make schema`).
 """

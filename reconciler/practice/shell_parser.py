@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from reconciler.practice.shell_scanner import META, Scanner, ShellSyntaxError
 from reconciler.practice.shell_tree import (
     AndOr,
     Command,
@@ -17,40 +18,26 @@ from reconciler.practice.shell_tree import (
     Function,
     Group,
     If,
-    Part,
     Pipeline,
     Redirect,
     Sequence,
     Simple,
-    Substitution,
     Text,
-    Variable,
     While,
     Word,
 )
 
-META: Final = frozenset(" \t\n;&|<>()")
 NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 REDIRECT: Final = re.compile(r"(\d*)(<<-|<<|>>|>&|<&|>\||>|<)")
 RESERVED: Final = frozenset({"then", "else", "elif", "fi", "do", "done", "}"})
 
 
-class ShellSyntaxError(Exception):
-    """What dash would say, after `sh: LINE: Syntax error: `."""
-
-
-class Parser:
-    """A cursor over one script."""
+class Parser(Scanner):
+    """What a script's words mean."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
+        super().__init__(text)
         self._waiting: list[tuple[Redirect, str, bool]] = []  # here-documents whose lines are still to come
-
-    @property
-    def line(self) -> int:
-        """Where the cursor is, from 1."""
-        return self._text.count("\n", 0, self._at) + 1
 
     def commands(self) -> Iterator[Sequence]:
         """Each complete line of commands, as soon as it is read. Raises ShellSyntaxError after the last good one."""
@@ -65,26 +52,6 @@ class Parser:
                 raise self._unexpected()
             self._newline()
             yield Sequence(tuple(items))
-
-    # Characters
-
-    def _end(self) -> bool:
-        return self._at >= len(self._text)
-
-    def _looking_at(self, text: str) -> bool:
-        return self._text.startswith(text, self._at)
-
-    def _skip_blank(self) -> None:
-        while not self._end():
-            if self._looking_at("\\\n"):
-                self._at += 2
-            elif self._text[self._at] in " \t":
-                self._at += 1
-            elif self._text[self._at] == "#":
-                ending = self._text.find("\n", self._at)
-                self._at = len(self._text) if ending < 0 else ending
-            else:
-                return
 
     def _newline(self) -> None:
         """Step over a line's end, and over the here-documents that it owes."""
@@ -138,6 +105,10 @@ class Parser:
         return ShellSyntaxError(f"{what} unexpected{more}")
 
     # Commands
+
+    def commands_until(self, end: str) -> Sequence:
+        """The body of `$(...)`."""
+        return self._list(end)
 
     def _list(self, *ends: str) -> Sequence:
         """Commands up to one of the keywords `ends`, which stays unread."""
@@ -302,87 +273,3 @@ class Parser:
             found.append(redirect)
             self._skip_blank()
         return tuple(found)
-
-    # Words
-
-    def word(self) -> Word:
-        """One argument, up to a blank or an operator."""
-        parts: list[Part] = []
-        while not self._end() and self._text[self._at] not in META:
-            character = self._text[self._at]
-            if character == "'":
-                ending = self._text.find("'", self._at + 1)
-                if ending < 0:
-                    raise ShellSyntaxError("Unterminated quoted string")
-                parts.append(Text(self._text[self._at + 1 : ending], quoted=True))
-                self._at = ending + 1
-            elif character == '"':
-                self._at += 1
-                parts.extend(list(self._quoted()) or [Text("", quoted=True)])
-            elif character == "\\":
-                if not self._looking_at("\\\n"):
-                    parts.append(Text(self._text[self._at + 1 : self._at + 2] or "\\", quoted=True))
-                self._at += 2
-            elif character == "$":
-                parts.append(self._dollar(quoted=False))
-            elif character == "`":
-                raise ShellSyntaxError("backquotes are more than this shell can read")
-            else:
-                ending = self._at + 1
-                while (
-                    ending < len(self._text) and self._text[ending] not in META and self._text[ending] not in "'\"\\$`"
-                ):
-                    ending += 1
-                parts.append(Text(self._text[self._at : ending], quoted=False))
-                self._at = ending
-        return Word(tuple(parts))
-
-    def _quoted(self) -> Iterator[Part]:
-        """What stands between double quotes; the first is read already."""
-        while not self._end() and self._text[self._at] != '"':
-            yield self._inside_quotes('$`"\\\n')
-        if self._end():
-            raise ShellSyntaxError("Unterminated quoted string")
-        self._at += 1
-
-    def _inside_quotes(self, escapable: str) -> Part:
-        character = self._text[self._at]
-        if character == "$":
-            return self._dollar(quoted=True)
-        if character == "\\" and self._text[self._at + 1 : self._at + 2] in tuple(escapable):
-            self._at += 2
-            escaped = self._text[self._at - 1]
-            return Text("" if escaped == "\n" else escaped, quoted=True)
-        if character == "`":
-            raise ShellSyntaxError("backquotes are more than this shell can read")
-        self._at += 1
-        return Text(character, quoted=True)
-
-    def document(self) -> Word:
-        """The whole text as an unquoted here-document: variables yes, quotes no."""
-        parts: list[Part] = []
-        while not self._end():
-            parts.append(self._inside_quotes("$`\\\n"))
-        return Word(tuple(parts))
-
-    def _dollar(self, *, quoted: bool) -> Part:
-        if self._looking_at("$(("):
-            raise ShellSyntaxError("arithmetic is more than this shell can do")
-        if self._looking_at("$("):
-            self._at += 2
-            body = self._list(")")
-            self._at += 1
-            return Substitution(body, quoted)
-        if self._looking_at("${"):
-            match = re.compile(r"\$\{(\w+|[?@*#$])(:-([^}]*))?\}", re.ASCII).match(self._text, self._at)
-            if match is None:
-                raise ShellSyntaxError("Bad substitution")
-            self._at = match.end()
-            otherwise = Parser(match[3]).word() if match[3] else None
-            return Variable(match[1], quoted, otherwise)
-        match = re.compile(r"\$([A-Za-z_]\w*|[0-9?@*#$!])", re.ASCII).match(self._text, self._at)
-        if match is None:
-            self._at += 1
-            return Text("$", quoted=True)
-        self._at = match.end()
-        return Variable(match[1], quoted)

@@ -14,7 +14,8 @@ from typing import Final
 from reconciler.practice import shell_words
 from reconciler.practice.files import Files
 from reconciler.practice.shell_io import Buffer, Input, Io, Leave, Return
-from reconciler.practice.shell_parser import Parser, ShellSyntaxError
+from reconciler.practice.shell_parser import Parser
+from reconciler.practice.shell_scanner import ShellSyntaxError
 from reconciler.practice.shell_tree import (
     AndOr,
     Command,

@@ -62,6 +62,7 @@ def batches(arguments: list[str], size: int) -> list[list[str]]:
     return [arguments[at : at + size] for at in range(0, len(arguments), size)]
 
 
+@pytest.mark.timeout(240)
 def test_splitting_gives_back_every_argv() -> None:
     seen = 0
     per = 40

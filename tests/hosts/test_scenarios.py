@@ -50,3 +50,16 @@ async def test_on_real_hosts(told: Told, stage: RealStage, tmp_path: Path) -> No
     traces = anonymous(await play(told, stage, tmp_path / "real"), {stage.registry: "REGISTRY", "/root": "HOME"})
     if not told.loose:
         assert traces == await practised(told, tmp_path / "practised")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "name",
+    ["changes_the_image", "a_container_is_killed", "its_image_is_fetched", "its_server_dies_in_a_living_container"],
+)
+async def test_where_ssh_forwards_nothing(name: str, stage: RealStage, tmp_path: Path) -> None:
+    """The docker command reads in place of the Engine's socket, and curl asks in place of a forwarded port."""
+    for spark in stage.sparks:
+        stage.host(spark).sshd_option("AllowStreamLocalForwarding no")
+        stage.host(spark).sshd_option("AllowTcpForwarding no")
+    await play(ALL[name], stage, tmp_path)
