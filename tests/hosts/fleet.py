@@ -26,8 +26,19 @@ from tests.hosts.shell import HostError, call
 
 PACKAGES = "openssh-server docker.io runc docker-registry busybox-static nftables iproute2 iptables gcc libc6-dev"
 _PROGRAMS = (
-    "sshd", "ssh-keygen", "dockerd", "containerd", "runc", "docker", "docker-registry", "busybox", "nft", "ip",
-    "gcc", "nsenter", "unshare",
+    "sshd",
+    "ssh-keygen",
+    "dockerd",
+    "containerd",
+    "runc",
+    "docker",
+    "docker-registry",
+    "busybox",
+    "nft",
+    "ip",
+    "gcc",
+    "nsenter",
+    "unshare",
 )
 _AT_ONCE = 8
 T = TypeVar("T")
@@ -55,7 +66,13 @@ class Fleet:
     """Hosts on one bridge. `name` and `network` set two fleets on one machine apart."""
 
     def __init__(
-        self, count: int, base: Path, *, name: str = "sk", network: str = "10.78", engine: bool = True,
+        self,
+        count: int,
+        base: Path,
+        *,
+        name: str = "sk",
+        network: str = "10.78",
+        engine: bool = True,
     ) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9]{0,8}", name):
             raise HostError(f"a fleet's name is 1 to 9 letters and digits, not {name!r}")
@@ -68,7 +85,12 @@ class Fleet:
     @classmethod
     @contextmanager
     def up(
-        cls, count: int, base: Path, name: str = "sk", network: str = "10.78", engine: bool = True,
+        cls,
+        count: int,
+        base: Path,
+        name: str = "sk",
+        network: str = "10.78",
+        engine: bool = True,
     ) -> Iterator[Self]:
         """Start `count` hosts that keep their files under `base`; take everything down at the end.
 

@@ -62,10 +62,30 @@ class Host:
         listened = self._times_listened()
         with (self.folder / "init.log").open("ab") as log:
             self._outer = subprocess.Popen(
-                ["sh", str(HERE / "host-join.sh"), self._group, "nsenter", f"--net={net.NAMESPACES / self._space}",
-                 "unshare", "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "--kill-child=SIGKILL",
-                 "sh", str(HERE / "host-init.sh"), self.name, str(self.folder), str(self._tools)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                [
+                    "sh",
+                    str(HERE / "host-join.sh"),
+                    self._group,
+                    "nsenter",
+                    f"--net={net.NAMESPACES / self._space}",
+                    "unshare",
+                    "--mount",
+                    "--uts",
+                    "--ipc",
+                    "--pid",
+                    "--cgroup",
+                    "--fork",
+                    "--kill-child=SIGKILL",
+                    "sh",
+                    str(HERE / "host-init.sh"),
+                    self.name,
+                    str(self.folder),
+                    str(self._tools),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         wait_for(lambda: self._times_listened() > listened or self._ended(), f"{self.name} to listen")
         if self._ended():
@@ -101,7 +121,12 @@ class Host:
         return call(self._docker("logs", container), env=_CLIENT, merge=True)
 
     def run(
-        self, argv: Sequence[str], *, check: bool = True, timeout: float = 60, text: str | None = None,
+        self,
+        argv: Sequence[str],
+        *,
+        check: bool = True,
+        timeout: float = 60,
+        text: str | None = None,
     ) -> str:
         """Run a program inside the host, as root, without SSH."""
         inside = [*self._enter(), "env", "-i", "HOME=/root", f"PATH={PLAIN_PATH}", *argv]
@@ -143,11 +168,22 @@ class Host:
             return
         gateway = net.gateway_of(self._network)
         argv = [
-            "dockerd", "-H", "unix:///var/run/docker.sock", "-H", f"unix://{CONTROL}/docker.sock",
-            "--pidfile=/run/docker.pid", "--log-level=warn", "--storage-driver=overlay2", "--bridge=none",
-            "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false",
+            "dockerd",
+            "-H",
+            "unix:///var/run/docker.sock",
+            "-H",
+            f"unix://{CONTROL}/docker.sock",
+            "--pidfile=/run/docker.pid",
+            "--log-level=warn",
+            "--storage-driver=overlay2",
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--ip-forward=false",
+            "--ip-masq=false",
             f"--insecure-registry={gateway}:5000",
-            f"--add-runtime=keep={INSIDE}/engine/keep-runc", "--default-runtime=keep",
+            f"--add-runtime=keep={INSIDE}/engine/keep-runc",
+            "--default-runtime=keep",
         ]
         path = f"{INSIDE}/engine:/usr/local/sbin:/usr/sbin:/usr/bin"
         with _ENGINES:

@@ -85,15 +85,22 @@ def load_all(fleet: "Fleet") -> list[Image]:
 def _config(name: str, layer: bytes) -> bytes:
     repository, tag = name.split(":")
     program = "/bin/keep-argv" if repository == "keep/argv" else "/bin/keep-server"
-    return json.dumps({
-        "architecture": "amd64", "os": "linux", "created": "2026-01-01T00:00:00Z",
-        "config": {
-            "Entrypoint": [program], "WorkingDir": "/",
-            "Env": ["PATH=/bin", f"KEEP_VERSION={tag}"], "Labels": {"keep.version": tag},
+    return json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "created": "2026-01-01T00:00:00Z",
+            "config": {
+                "Entrypoint": [program],
+                "WorkingDir": "/",
+                "Env": ["PATH=/bin", f"KEEP_VERSION={tag}"],
+                "Labels": {"keep.version": tag},
+            },
+            "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
+            "history": [{"created": "2026-01-01T00:00:00Z", "created_by": name}],
         },
-        "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
-        "history": [{"created": "2026-01-01T00:00:00Z", "created_by": name}],
-    }, sort_keys=True).encode()
+        sort_keys=True,
+    ).encode()
 
 
 def _layer(program: bytes) -> bytes:

@@ -84,7 +84,7 @@ def sweep(fleet: str) -> None:
     bridge = bridge_name(fleet)
     ports = call(["ip", "-json", "link", "show", "master", bridge], check=False)
     links = [port["ifname"] for port in json.loads(ports)] if ports.startswith("[") else []
-    spaces = [entry.name for entry in NAMESPACES.glob(f"{fleet}-*") if entry.name[len(fleet) + 1:].isdigit()]
+    spaces = [entry.name for entry in NAMESPACES.glob(f"{fleet}-*") if entry.name[len(fleet) + 1 :].isdigit()]
     lines = [f"link delete {link}" for link in links] + [f"netns delete {space}" for space in spaces]
     if Path("/sys/class/net", bridge).exists():
         lines.append(f"link delete {bridge}")

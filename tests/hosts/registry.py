@@ -54,11 +54,14 @@ class Registry:
         """Write an image into the store, under `name` if given, also while serving; return its digest."""
         repository, tag = (name or image.name).rsplit(":", 1)
         packed = image.packed_layer()
-        manifest = json.dumps({
-            "schemaVersion": 2, "mediaType": _V2,
-            "config": {"mediaType": _CONFIG, "size": len(image.config), "digest": image.id},
-            "layers": [{"mediaType": _LAYER, "size": len(packed), "digest": digest(packed)}],
-        }).encode()
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": _V2,
+                "config": {"mediaType": _CONFIG, "size": len(image.config), "digest": image.id},
+                "layers": [{"mediaType": _LAYER, "size": len(packed), "digest": digest(packed)}],
+            }
+        ).encode()
         home = self._store / "repositories" / repository
         for content in (image.config, packed):
             self._blob(content)
@@ -77,16 +80,24 @@ class Registry:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         config = self._folder / "config.yml"
-        config.write_text(json.dumps({  # JSON is YAML
-            "version": 0.1, "log": {"level": "warn", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(self._folder)}},
-            "http": {"addr": self.host},
-        }))
+        config.write_text(
+            json.dumps(
+                {  # JSON is YAML
+                    "version": 0.1,
+                    "log": {"level": "warn", "accesslog": {"disabled": True}},
+                    "storage": {"filesystem": {"rootdirectory": str(self._folder)}},
+                    "http": {"addr": self.host},
+                }
+            )
+        )
         group.create(self._group)
         with (self._folder / "registry.log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["sh", str(tools.HERE / "host-join.sh"), self._group, "docker-registry", "serve", str(config)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
                 env={"PATH": "/usr/bin:/bin", "OTEL_TRACES_EXPORTER": "none"},
             )
         wait_for(self._answers, "the registry to listen")

@@ -10,8 +10,13 @@ class HostError(RuntimeError):
 
 
 def call(
-    argv: Sequence[str], *, check: bool = True, timeout: float = 60, text: str | None = None,
-    env: dict[str, str] | None = None, merge: bool = False,
+    argv: Sequence[str],
+    *,
+    check: bool = True,
+    timeout: float = 60,
+    text: str | None = None,
+    env: dict[str, str] | None = None,
+    merge: bool = False,
 ) -> str:
     """Run `argv` with `text` on its standard input; return its standard output, and error too with `merge`.
 
@@ -19,8 +24,15 @@ def call(
     """
     try:
         done = subprocess.run(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT if merge else subprocess.PIPE, input=text or "",
-            timeout=timeout, env=env, check=False, encoding="utf-8", errors="surrogateescape",
+            argv,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merge else subprocess.PIPE,
+            input=text or "",
+            timeout=timeout,
+            env=env,
+            check=False,
+            encoding="utf-8",
+            errors="surrogateescape",
         )
     except subprocess.TimeoutExpired as error:
         raise HostError(f"{list(argv)} took more than {timeout} s") from error

@@ -20,8 +20,14 @@ from tests.hosts.shell import HostError, wait_for
 @asynccontextmanager
 async def ssh(fleet: Fleet, host: Host, **options: Any) -> AsyncIterator[asyncssh.SSHClientConnection]:
     async with asyncssh.connect(
-        host.address, host.port, username="root", client_keys=[str(fleet.key)], known_hosts=str(fleet.known_hosts),
-        config=None, agent_path=None, **{"connect_timeout": 5, **options},
+        host.address,
+        host.port,
+        username="root",
+        client_keys=[str(fleet.key)],
+        known_hosts=str(fleet.known_hosts),
+        config=None,
+        agent_path=None,
+        **{"connect_timeout": 5, **options},
     ) as connection:
         yield connection
 
@@ -194,7 +200,9 @@ async def test_docker_commands_through_ssh_are_written_down(fleet: Fleet, hosts:
     hosts[0].docker("ps")
     assert json.loads(str(printed.stdout)) == ["/bin/keep-argv", *odd]
     assert hosts[0].commands() == [
-        ["docker", "run", "--rm", "--network", "none", "keep/argv:1", *odd], ["docker", "ps", "-q"], ["docker", "nonsense"],
+        ["docker", "run", "--rm", "--network", "none", "keep/argv:1", *odd],
+        ["docker", "ps", "-q"],
+        ["docker", "nonsense"],
     ]
     assert began - 1 < hosts[0].timed_commands()[0][0] < time.time() + 1
     hosts[0].clear_commands()
@@ -228,4 +236,7 @@ async def test_the_gpu_is_a_gb10(fleet: Fleet, hosts: list[Host]) -> None:
         )
     assert asked.stdout == "NVIDIA GB10, 3, 41, 12.34, [N/A]\n"
     limits = ("--privileged", "--ulimit", "memlock=-1", "--ulimit", "stack=67108864", "--ipc", "host")
-    assert hosts[0].docker("run", "--rm", "--gpus", "all", *limits, "--network", "host", "keep/argv:1") == '["/bin/keep-argv"]\n'
+    assert (
+        hosts[0].docker("run", "--rm", "--gpus", "all", *limits, "--network", "host", "keep/argv:1")
+        == '["/bin/keep-argv"]\n'
+    )

@@ -17,8 +17,10 @@ def build(folder: Path) -> None:
     for part in ("ssh", "bin", "engine"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     compile_static(
-        HERE / "shim.c", folder / "ssh/docker",
-        COMMAND_LOG=f"{CONTROL}/docker.log", REAL_DOCKER=program("docker"),
+        HERE / "shim.c",
+        folder / "ssh/docker",
+        COMMAND_LOG=f"{CONTROL}/docker.log",
+        REAL_DOCKER=program("docker"),
     )
     compile_static(HERE / "runtime.c", folder / "engine/keep-runc", REAL_RUNC=program("runc"))
     _script(folder / "bin/nvidia-smi", (HERE / "nvidia-smi.sh").read_text())

@@ -127,9 +127,24 @@ def test_no_proper_prefix_of_a_command_runs(shell: str, argv: list[Arg], tmp_pat
     room = tmp_path / "room"
     room.mkdir()
     for prefix in proper_prefixes(join(argv)):
-        subprocess.run([shell], check=False, input=prefix, capture_output=True, cwd=room, env={"PATH": "/usr/bin:/bin", "HOME": str(room)}, timeout=20)
+        subprocess.run(
+            [shell],
+            check=False,
+            input=prefix,
+            capture_output=True,
+            cwd=room,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(room)},
+            timeout=20,
+        )
         assert not list(room.iterdir()), prefix
-    done = subprocess.run([shell], check=False, input=guarded(join(argv)).encode(), cwd=room, env={"PATH": "/usr/bin:/bin", "HOME": str(room)}, timeout=20)
+    done = subprocess.run(
+        [shell],
+        check=False,
+        input=guarded(join(argv)).encode(),
+        cwd=room,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(room)},
+        timeout=20,
+    )
     assert done.returncode == 0
     assert list(room.iterdir())
 
@@ -158,9 +173,17 @@ def test_the_guard_passes_the_exit_status_on() -> None:
         assert run(shell, guarded("true")).returncode == 0
 
 
-@pytest.mark.parametrize("login", [shell for shell in ("sh", "bash", "zsh", "fish", "csh", "tcsh") if shutil.which(shell)])
+@pytest.mark.parametrize(
+    "login", [shell for shell in ("sh", "bash", "zsh", "fish", "csh", "tcsh") if shutil.which(shell)]
+)
 def test_the_login_shell_only_sees_a_bare_word(login: str) -> None:
-    done = subprocess.run([login, "-c", REMOTE_SHELL], check=False, input=guarded("echo $0 'a b'").encode(), capture_output=True, timeout=20)
+    done = subprocess.run(
+        [login, "-c", REMOTE_SHELL],
+        check=False,
+        input=guarded("echo $0 'a b'").encode(),
+        capture_output=True,
+        timeout=20,
+    )
     assert done.stdout == b"sh a b\n"
 
 

@@ -83,7 +83,9 @@ def test_a_quick_answer_keeps_the_slow_facts() -> None:
     assert (alone.disk_free, alone.disk_total, alone.gpus, alone.interfaces) == (None, None, (), {})
 
 
-@pytest.mark.parametrize("section", [Section("", 0), Section("nvidia-smi: not found", 127), Section("No devices were found", 6)])
+@pytest.mark.parametrize(
+    "section", [Section("", 0), Section("nvidia-smi: not found", 127), Section("No devices were found", 6)]
+)
 def test_a_machine_without_gpus(section: Section) -> None:
     assert facts.read_facts(told(gpu=section)).gpus == ()
 
@@ -93,7 +95,9 @@ def test_a_gpu_that_does_not_say() -> None:
     assert seen.gpus == (Gpu(name="NVIDIA GB10"),)
 
 
-@pytest.mark.parametrize("disk", ["", "df: what?", "Filesystem 1024-blocks Used Available Capacity Mounted\n- - - - - /\n"])
+@pytest.mark.parametrize(
+    "disk", ["", "df: what?", "Filesystem 1024-blocks Used Available Capacity Mounted\n- - - - - /\n"]
+)
 def test_a_disk_that_is_not_understood(disk: str) -> None:
     assert facts.read_facts(told(disk=disk)).disk_free is None
 
@@ -166,7 +170,9 @@ def test_text_that_looks_like_a_sentinel_is_only_text() -> None:
 
 
 def test_noise_before_the_answer_does_not_matter() -> None:
-    assert set(facts.sections("Welcome!\n" + ask(facts.script(NONCE, full=False, cli=False)), NONCE)) == set(facts.QUICK)
+    assert set(facts.sections("Welcome!\n" + ask(facts.script(NONCE, full=False, cli=False)), NONCE)) == set(
+        facts.QUICK
+    )
 
 
 def test_the_docker_command_is_asked_only_where_it_must_be() -> None:

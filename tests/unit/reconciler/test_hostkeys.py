@@ -14,7 +14,9 @@ from reconciler.hostkeys import HostKeyChanged, HostKeys, HostKeyUnknown, Verdic
 from state.desired import Spark
 from tests.unit.reconciler.test_ssh import SSHD, free_port, serving
 
-A, B, RSA = (asyncssh.generate_private_key(kind).convert_to_public() for kind in ("ssh-ed25519", "ssh-ed25519", "ssh-rsa"))
+A, B, RSA = (
+    asyncssh.generate_private_key(kind).convert_to_public() for kind in ("ssh-ed25519", "ssh-ed25519", "ssh-rsa")
+)
 
 
 @pytest.fixture
@@ -136,7 +138,9 @@ def test_a_repaired_file_takes_effect_without_a_restart(keys: HostKeys, known: P
 
 
 def test_a_bad_line_does_not_hide_the_others(keys: HostKeys, known: Path) -> None:
-    known.write_bytes(b"\xff nonsense\n@what spark-1 x y\n|1|bad spark\n# comment\n\n" + key_line("spark-1", 22, A).encode())
+    known.write_bytes(
+        b"\xff nonsense\n@what spark-1 x y\n|1|bad spark\n# comment\n\n" + key_line("spark-1", 22, A).encode()
+    )
     assert keys.judge("spark-1", "", 22, A, "known-hosts") is Verdict.KNOWN
 
 
@@ -158,7 +162,14 @@ def test_trusting_replaces_the_old_key_of_the_same_name_and_kind(keys: HostKeys,
 
 
 @pytest.mark.parametrize(
-    "line", ["", "spark-1", "spark-1 ssh-ed25519", "spark-1 ssh-ed25519 nonsense", f"{key_line('a', 22, A)}\n{key_line('b', 22, A)}"]
+    "line",
+    [
+        "",
+        "spark-1",
+        "spark-1 ssh-ed25519",
+        "spark-1 ssh-ed25519 nonsense",
+        f"{key_line('a', 22, A)}\n{key_line('b', 22, A)}",
+    ],
 )
 def test_only_whole_lines_are_trusted(keys: HostKeys, tmp_path: Path, line: str) -> None:
     with pytest.raises(ValueError, match="known_hosts"):

@@ -159,7 +159,9 @@ async def test_an_image_is_fetched_once_although_a_scan_was_under_way_when_the_f
     assert host.verbs() == ["pull", "run"]
 
 
-@pytest.mark.parametrize("error", [ConnectionBroken("ConnectionLost", "gone"), CommandTimeout("CommandTimeout", "late")])
+@pytest.mark.parametrize(
+    "error", [ConnectionBroken("ConnectionLost", "gone"), CommandTimeout("CommandTimeout", "late")]
+)
 @pytest.mark.parametrize("done", [True, False])
 async def test_a_lost_answer_is_no_failure_and_the_next_scan_tells(tmp_path: Any, error: LinkDown, done: bool) -> None:
     host = Played()
