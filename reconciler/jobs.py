@@ -31,6 +31,7 @@ class Kind(StrEnum):
 
 
 FROM_IMAGE: Final = (Kind.CREATE, Kind.RECREATE)
+TELLABLE: Final = 3  # words of a list that are shown one by one
 TAKES_DOWN: Final = (Kind.PRUNE, Kind.RECREATE)
 
 
@@ -275,6 +276,27 @@ def drift(container: Container, instance: Instance) -> str:
 
 def _change(field: str, old: Mapping[str, object], new: Mapping[str, object]) -> str:
     before, after = old.get(field), new.get(field)
+    if field in {"env", "secrets"}:
+        return f"{field} {_names(before, after)}"
+    if isinstance(before, list) and isinstance(after, list) and (words := _words(before, after)):
+        return f"{field} {words}"
     if isinstance(before, (list, dict)) or isinstance(after, (list, dict)):
         return field
     return f"{field} {before if before is not None else '(none)'} -> {after if after is not None else '(none)'}"
+
+
+def _names(before: object, after: object) -> str:
+    """The variables that came, went or changed; never their values, which people take for private."""
+    old, new = (dict(pairs) if isinstance(pairs, list) else {} for pairs in (before, after))
+    return ", ".join(sorted(name for name in {*old, *new} if old.get(name) != new.get(name)))
+
+
+def _words(before: list[object], after: list[object]) -> str:
+    """The few words of an argv that changed, each behind its flag; empty if it changed beyond telling so."""
+    if len(before) != len(after):
+        return ""
+    changed = [at for at, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    if len(changed) > TELLABLE:
+        return ""
+    flags = [f"{after[at - 1]} " if at and str(after[at - 1]).startswith("-") else "" for at in changed]
+    return ", ".join(f"{flag}{before[at]!s:.60} -> {after[at]!s:.60}" for flag, at in zip(flags, changed, strict=True))

@@ -9,6 +9,7 @@ from tests.scenarios.play import (
     echo,
     eventually,
     nothing_done,
+    noticed,
     passes,
     reason,
     scenario,
@@ -110,6 +111,7 @@ async def its_name_is_taken(stage: Stage, keeper: Keeper) -> None:
     one = stage.sparks[0]
     await stage.docker(one, "run", "-d", "--name", WEB, "--network", "host", "keep/echo:2", "--port", "9100")
     foreign = (await stage.containers(one))[WEB]
+    await noticed(keeper)
     await declare(stage, keeper, {"web": echo(one)})
     await reason(keeper, "web", "NameTaken")
     await passes(keeper)
@@ -125,6 +127,7 @@ async def its_name_is_taken(stage: Stage, keeper: Keeper) -> None:
 async def its_port_is_taken_by_a_process(stage: Stage, keeper: Keeper) -> None:
     one = stage.sparks[0]
     await stage.listen(one, 9000)
+    await noticed(keeper)
     await declare(stage, keeper, {"web": echo(one), "other": echo(one, 9001)})
     await reason(keeper, "web", "PortTaken")
     await keeper.until(lambda: keeper.settled("other"))
@@ -142,6 +145,7 @@ async def its_port_is_taken_while_it_runs_elsewhere(stage: Stage, keeper: Keeper
     one = stage.sparks[0]
     before = (await settled(stage, keeper, {"web": echo(one)}))[one]
     await stage.listen(one, 9001)
+    await noticed(keeper)
     stage.clear()
     await declare(stage, keeper, {"web": echo(one, 9001)})
     await reason(keeper, "web", "PortTaken")

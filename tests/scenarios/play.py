@@ -144,6 +144,11 @@ async def passes(keeper: Keeper, count: int = PASSES) -> None:
         await keeper.until(lambda seen=before: all(keeper.loop.workers[n].passes > p for n, p in seen.items()))
 
 
+async def noticed(keeper: Keeper) -> None:
+    """What was done by hand has been seen: a look has ended that began after it."""
+    await passes(keeper, 2)
+
+
 async def did(stage: Stage, spark: str) -> list[str]:
     """The verbs of the docker commands there since `clear`."""
     return verbs(await stage.commands(spark))

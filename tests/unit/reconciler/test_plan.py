@@ -349,3 +349,21 @@ def test_a_restart_that_was_asked_for_happens_once_whatever_the_sparks_clock_say
         plan(target, world(sights={"s1": sight(again, images=IMAGES)}, restarts={alive.id: alive.started_at})).steps
         == ()
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "cause"),
+    [
+        (", command: [serve, --len, '1']", ", command: [serve, --len, '2']", "changed: command --len 1 -> 2"),
+        (", command: [a]", ", command: [a, b]", "changed: command"),
+        (", env: {TOKEN: s3cret, SAME: x}", ", env: {TOKEN: other, SAME: x, NEW: y}", "changed: env NEW, TOKEN"),
+        (", shm: 1GiB", "", "changed: shm 1073741824 -> (none)"),
+    ],
+)
+def test_the_cause_of_a_recreation_names_what_changed_and_no_value_of_the_environment(
+    old: str, new: str, cause: str
+) -> None:
+    before = declare("services:\n" + service(recipe=old))
+    after = declare("services:\n" + service(recipe=new))
+    result = plan(after, world(sights={"s1": sight(container(only(before)), images=IMAGES)}))
+    assert result.steps[0].cause == cause
