@@ -13,27 +13,29 @@ for argument in "$@"; do
   esac
 done
 
+# Sets $v: a program that forks for each field would cost a scan more than it stands for.
 value() {
   case $1 in
-    name | gpu_name) echo 'NVIDIA GB10' ;;
-    index) echo 0 ;;
-    count) echo 1 ;;
-    uuid | gpu_uuid) echo GPU-6b656570-0000-0000-0000-000000000001 ;;
-    driver_version) echo 580.95.05 ;;
-    compute_cap) echo 12.1 ;;
-    utilization.gpu) echo "3${units:+ %}" ;;
-    temperature.gpu) echo 41 ;;
-    power.draw*) echo "12.34${units:+ W}" ;;
-    *) echo '[N/A]' ;;
+    name | gpu_name) v='NVIDIA GB10' ;;
+    index) v=0 ;;
+    count) v=1 ;;
+    uuid | gpu_uuid) v=GPU-6b656570-0000-0000-0000-000000000001 ;;
+    driver_version) v=580.95.05 ;;
+    compute_cap) v=12.1 ;;
+    utilization.gpu) v="3${units:+ %}" ;;
+    temperature.gpu) v=41 ;;
+    power.draw*) v="12.34${units:+ W}" ;;
+    *) v='[N/A]' ;;
   esac
 }
 
 if [ "$list" = gpus ]; then
-  echo "GPU 0: NVIDIA GB10 (UUID: $(value uuid))"
+  value uuid
+  echo "GPU 0: NVIDIA GB10 (UUID: $v)"
 elif [ -n "$query" ]; then
   line=
   IFS=', '
-  for field in $query; do line="$line, $(value "$field")"; done
+  for field in $query; do value "$field"; line="$line, $v"; done
   [ -z "$header" ] || echo "$query" | sed 's/,/, /g'
   echo "${line#, }"
 elif [ -z "$list" ]; then
