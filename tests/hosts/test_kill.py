@@ -25,7 +25,7 @@ from tests.scenarios.play import Told as AsTold
 from tests.scenarios.real import RealStage
 from tests.scenarios.stage import verbs
 
-KILLS = 100 if os.environ.get("SPARKKEEP_LONG") == "1" else 15
+KILLS = 100 if os.environ.get("SPARKKEEP_LONG") == "1" else 12
 SERVE = [str(Path(sys.executable).parent / "sparkkeep"), "serve", "--host", "127.0.0.1", "--port", "0"]
 
 

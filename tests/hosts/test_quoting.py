@@ -23,7 +23,7 @@ SHELLS = {"bash": "/bin/bash", "fish": "/usr/bin/fish", "csh": "/bin/csh"}
 IN_PROCESS = 100_000 if LONG else 20_000
 BATCH = 50  # arguments in one container
 BATCHES = 40 if LONG else 14  # for each login shell: 2,100 arguments in all, 6,000 in the long run
-SINGLE = 200  # commands for each login shell
+SINGLE = 200 if LONG else 70  # commands for each login shell
 ARGV = "/opt/keep/bin/keep-argv"
 
 NASTY = (

@@ -34,14 +34,21 @@ async def practised(told: Told, folder: Path) -> Traces:
 
 
 def anonymous(traces: Traces, names: Mapping[str, str]) -> Traces:
-    """Without what is called differently on every fleet."""
+    """Without what is called differently on every fleet. Images are fetched beside the rest, so their order is free."""
 
     def worded(word: str) -> str:
         for name, instead in names.items():
             word = word.replace(name, instead)
         return word
 
-    return {spark: [tuple(map(worded, command)) for command in trace] for spark, trace in traces.items()}
+    def fetches(command: Command) -> bool:
+        return command[1] == "pull"
+
+    found = {spark: [tuple(map(worded, command)) for command in trace] for spark, trace in traces.items()}
+    return {
+        spark: [*sorted(filter(fetches, trace)), *(c for c in trace if not fetches(c))]
+        for spark, trace in found.items()
+    }
 
 
 @pytest.mark.timeout(180)

@@ -179,7 +179,7 @@ async def a_fresh_controller_changes_nothing(stage: Stage, keeper: Keeper) -> No
     assert await world(stage) == before
 
 
-@scenario()
+@scenario(loose="how many of the ten are acted on depends on the machine's speed")
 async def changes_faster_than_it_can_follow(stage: Stage, keeper: Keeper) -> None:
     """Ten changes in a row; what counts is the last."""
     one = stage.sparks[0]
