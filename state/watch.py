@@ -45,7 +45,7 @@ async def _stirs(folders: Sequence[Path], breath: float) -> AsyncGenerator[set[t
                 *folders,
                 watch_filter=None,
                 recursive=False,
-                step=20,
+                step=100,
                 debounce=400,
                 rust_timeout=timeout,
                 yield_on_timeout=True,

@@ -72,8 +72,12 @@ async def test_a_silent_spark_is_unknown_and_the_other_is_kept(stage: RealStage,
         stage.clear()
 
         await stage.heal(one)
-        time.monotonic()
+        healed_at = time.monotonic()
         await calm(keeper, BACK)
+        print(  # noqa: T201
+            f"unknown after {noticed:.1f} s; back after {time.monotonic() - healed_at:.1f} s; "
+            f"{len(took)} repairs beside it, slowest {max(took):.2f} s"
+        )
         await nothing_done(stage)
         assert await stage.containers(one) == before[one]
         await quiet(stage, keeper)

@@ -2,9 +2,9 @@
 
 import sys
 
-if "pytest" in sys.modules:  # so that a failed assert says what it saw; the runner has no pytest
+if "pytest" in sys.modules:  # so that a failed assert says what it saw; who plays them by hand needs no pytest
     import pytest
 
     pytest.register_assert_rewrite(
-        *(f"{__name__}.{part}" for part in ("changes", "guarded", "lasting", "people", "play"))
+        *(f"{__name__}.{part}" for part in ("changes", "given", "guarded", "lasting", "people", "play"))
     )
