@@ -197,13 +197,13 @@ def unpause(container: str) -> Argv:
 
 
 def stop(container: str, timeout: float) -> Argv:
-    """Ask it to end; Docker kills it after `timeout` seconds."""
-    return ("docker", "stop", "--time", str(max(1, round(timeout))), container)
+    """Ask it to end; Docker kills it after `timeout` seconds. `-t`: its long name is not the same in all versions."""
+    return ("docker", "stop", "-t", str(max(1, round(timeout))), container)
 
 
 def restart(container: str, timeout: float) -> Argv:
     """Stop and start in one command, the container stays the same."""
-    return ("docker", "restart", "--time", str(max(1, round(timeout))), container)
+    return ("docker", "restart", "-t", str(max(1, round(timeout))), container)
 
 
 def remove(container: str) -> Argv:

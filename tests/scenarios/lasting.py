@@ -118,7 +118,7 @@ async def it_does_not_obey_a_stop(stage: Stage, keeper: Keeper) -> None:
     await settled(stage, keeper, {"web": echo(one, args=("--ignore-term",), stopTimeout="1s")})
     stage.clear()
     await settled(stage, keeper, {"web": echo(one, stopTimeout="1s")})
-    assert (await stage.commands(one))[0] == ("docker", "stop", "--time", "1", f"<{WEB}>")
+    assert (await stage.commands(one))[0] == ("docker", "stop", "-t", "1", f"<{WEB}>")
     assert await did(stage, one) == ["stop", "rm", "run"]
 
 

@@ -127,3 +127,9 @@ def test_the_order_of_env_is_no_change() -> None:
 def test_names_of_groups_can_not_collide_with_names_of_workloads() -> None:
     assert launch.container_name("a") == "sparkkeep-a"
     assert launch.container_name("a", 1) == "sparkkeep-a_1"
+
+
+def test_stops_and_restarts_are_worded_so_that_every_docker_knows_them() -> None:
+    """Symptom: Docker 28 calls `--time` deprecated, Docker 20 does not know `--timeout`."""
+    assert launch.stop("3f2a", 30.0) == ("docker", "stop", "-t", "30", "3f2a")
+    assert launch.restart("3f2a", 0.2) == ("docker", "restart", "-t", "1", "3f2a")
