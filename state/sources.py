@@ -78,6 +78,12 @@ def read_recipes(files: Iterable[RecipeFile | Path]) -> tuple[Source, ...]:
     return tuple(_file(file.path) for file in wanted if file.required or file.path.exists())
 
 
+def blank(sources: Sequence[Source]) -> bool:
+    """Whether they hold nothing but white space, comments and document marks, as a file cut to nothing does."""
+    lines = (line.strip() for source in sources for line in source.data.splitlines())
+    return all(not line or line.startswith((b"#", b"---")) for line in lines)
+
+
 def fingerprint(*groups: Sequence[Source]) -> str:
     """Equal for equal names and bytes."""
     digest = hashlib.sha256()

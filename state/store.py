@@ -20,12 +20,15 @@ from typing import Final, Protocol, Self, TypeAlias
 from state.bell import Bell, Follower
 from state.load import Loaded, load_sources
 from state.problems import Invalid, Problem
-from state.sources import Good, RecipeFile, Source, fingerprint, read_desired, read_recipes
+from state.sources import Good, RecipeFile, Source, blank, fingerprint, read_desired, read_recipes
 from state.watch import changes
 
 log = logging.getLogger(__name__)
 
 MOVING: Final = 50  # readings of a file that keeps changing, before waiting for its next event
+EMPTIED: Final = (
+    "there is nothing in it, which is rarely meant: what was in force stays; write `sparks: {}` to declare nothing"
+)
 WHOLE: Final = ""  # the name under which the generation of the whole desired state is kept
 
 Files: TypeAlias = tuple[tuple[Source, ...], tuple[Source, ...]]  # of the desired state, of the recipes
@@ -191,7 +194,17 @@ class DesiredStore:
         if seen == self._seen:
             return
         self._seen = seen
-        self._accept(await asyncio.to_thread(load_sources, *files), files)
+        loaded = await asyncio.to_thread(load_sources, *files)
+        if blank(files[0]) and self._had_something():
+            raise Invalid([Problem(files[0][0].name, 0, 0, "", EMPTIED)])
+        self._accept(loaded, files)
+
+    def _had_something(self) -> bool:
+        """Whether there is a state to lose: in force, or in force when the last process ended."""
+        if self._current is not None:
+            return bool(self._current.loaded.desired.sparks or self._current.loaded.resolved)
+        good = self._generations.last_good(self._origin)
+        return good is not None and not blank(good.desired)
 
     async def _fall_back(self, invalid: Invalid) -> None:
         """Start from what was last in force. Raises `invalid` where that is not known or no longer valid."""

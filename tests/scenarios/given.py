@@ -125,15 +125,12 @@ async def the_file_is_nonsense(stage: Stage, keeper: Keeper) -> None:
 
 @scenario()
 async def the_file_is_empty(stage: Stage, keeper: Keeper) -> None:
-    """Not a byte in it: no Spark, so nothing is touched; with its content everything is back as it was."""
+    """Not a byte in it: that is never a decision, so what was in force stays."""
     one = stage.sparks[0]
     services = {"web": echo(one), "other": echo(one, 9001)}
     before = await settled(stage, keeper, services)
     stage.clear()
-    keeper.declare("")
-    await keeper.store.reload()
-    await asyncio.sleep(0.5)
-    await nothing_done(stage)
+    await stays(stage, keeper, "")
     assert await settled(stage, keeper, services) == before
     await nothing_done(stage)
 

@@ -162,13 +162,33 @@ async def test_the_very_same_invalid_text_is_judged_once(file, journal, monkeypa
     assert len(judged) == 2
 
 
-async def test_an_emptied_file_is_an_empty_state(file, journal):
+@pytest.mark.parametrize("nothing", ["", "\n\n", "# all gone\n---\n"])
+async def test_a_file_cut_to_nothing_does_not_count_now_nor_after_a_restart(file, journal, nothing):
     store = store_of(file, journal)
     await store.open()
-    file.write_text("")
+    file.write_text(nothing)
+    assert not await store.reload()
+    assert "there is nothing in it" in store.problems[0].message
+    again = store_of(file, journal)
+    await again.open()
+    assert again.current.loaded.resolved == store.current.loaded.resolved != {}
+    assert again.problems
+
+
+async def test_nothing_can_be_declared_in_so_many_words(file, journal):
+    store = store_of(file, journal)
+    await store.open()
+    file.write_text("sparks: {}\n")
     assert await store.reload()
     assert store.current.loaded.resolved == {}
     assert store.current.generation == 2
+
+
+async def test_a_first_file_may_be_empty(file, journal):
+    file.write_text("")
+    store = store_of(file, journal)
+    await store.open()
+    assert store.current.loaded.resolved == {}
 
 
 async def test_a_folder_with_two_files(tmp_path, journal):
