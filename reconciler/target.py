@@ -7,6 +7,7 @@ that planning a thousand workloads is a matter of comparing hashes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,33 +68,18 @@ def build(
     declared: dict[str, str] = {}
     suspended = set(overrides.suspended)
     for declaration in declarations:
-        workload = declaration.workload
+        name, workload = declaration.name, declaration.workload
         if workload.suspend:
-            suspended.add(declaration.name)
-        spots = list(_spots(declaration.name, workload, placements))
-        declared[declaration.name] = _whereabouts(workload, [spark for spark, _ in spots])
-        if workload.run == "never":
-            continue
-        try:
-            bound = _bind(declaration, spots, generations.get(declaration.name, 1))
-        except NotLaunchable as error:
-            refused += (_refusal(declaration.name, spark, "NotLaunchable", str(error)) for spark, _ in spots)
-            continue
-        if not spots:
-            refused.append(
-                _refusal(
-                    declaration.name,
-                    "",
-                    *placements.waiting.get(declaration.name, ("NotPlaced", "no Spark chosen yet")),
-                )
-            )
-        for instance in bound:
-            if instance.spark in drained:
-                refused.append(
-                    _refusal(instance.workload, instance.spark, "Drained", f"{instance.spark} is being drained")
-                )
-            else:
-                instances[instance.spark].append(instance)
+            suspended.add(name)
+        spots = list(_spots(name, workload, placements))
+        declared[name] = _whereabouts(workload, [spark for spark, _ in spots])
+        if workload.run != "never":
+            waiting = placements.waiting.get(name, ("NotPlaced", "no Spark chosen yet"))
+            for found in _instances(declaration, spots, generations.get(name, 1), drained, waiting):
+                if isinstance(found, Held):
+                    refused.append(found)
+                else:
+                    instances[found.spark].append(found)
     return Target(
         revision=revision,
         owner=owner,
@@ -114,6 +100,27 @@ def build(
         max_destructive=desired.guards.max_destructive,
         unreachable_freeze=desired.guards.unreachable_freeze,
     )
+
+
+def _instances(
+    declaration: Declaration,
+    spots: list[tuple[str, int | None]],
+    generation: int,
+    drained: AbstractSet[str],
+    waiting: tuple[str, str],
+) -> Iterator[Instance | Held]:
+    """The instances of one declaration, or why there is none in a place where it should be."""
+    name = declaration.name
+    if not spots:
+        yield _refusal(name, "", *waiting)
+    try:
+        bound = _bind(declaration, spots, generation)
+    except NotLaunchable as error:
+        yield from (_refusal(name, spark, "NotLaunchable", str(error)) for spark, _ in spots)
+        return
+    for instance in bound:
+        spark = instance.spark
+        yield _refusal(name, spark, "Drained", f"{spark} is being drained") if spark in drained else instance
 
 
 def _spots(name: str, workload: Workload, placements: Placements) -> Iterator[tuple[str, int | None]]:
