@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Final
+from contextvars import copy_context
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
-from api.commands import following, planning, reading, serving, verbs
+from api.client import TOKEN_FILE
+from api.commands import (
+    asking,
+    following,
+    history,
+    importing,
+    models,
+    planning,
+    reading,
+    rendering,
+    requests,
+    secrets,
+    serving,
+    settings,
+    verbs,
+    weights,
+)
 
 HELP = """Keeps your Sparks in the state you declared.
 
@@ -30,8 +48,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (serving, planning, reading, following, verbs):
+for group in (serving, planning, reading, following, history, models, verbs, asking, requests, rendering):
     app.registered_commands.extend(group.app.registered_commands)
+app.add_typer(importing.group)
+app.add_typer(weights.group)
+app.add_typer(secrets.group)
+app.add_typer(asking.group)
+app.add_typer(settings.group)
+
+
+@app.callback()
+def everywhere(
+    token_file: Annotated[
+        Path | None,
+        typer.Option(envvar="SPARKKEEP_TOKEN_FILE", help="file with the token that the server asks for, if it does"),
+    ] = None,
+) -> None:
+    """What holds for every verb."""
+    TOKEN_FILE.set(token_file)
 
 
 USAGE_ERROR: Final = typer.BadParameter.__mro__[1]  # typer keeps the name of its base to itself
@@ -41,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Wrong usage is 1 like any error, since 2 is what `plan` says for changes."""
     assert issubclass(USAGE_ERROR, Exception)  # noqa: S101  # a law of typer's, not input
     try:
-        code = app(arguments, prog_name="sparkkeep", standalone_mode=False)
+        code = copy_context().run(app, arguments, prog_name="sparkkeep", standalone_mode=False)
     except USAGE_ERROR as error:
         error.show()  # type: ignore[attr-defined]  # as above
         code = 1

@@ -1,4 +1,4 @@
-"""The command line's side of the HTTP API. The only module that knows the HTTP library.
+"""The command line's side of the HTTP API. Beside `api.notify` the only one that knows the HTTP library.
 
 What goes wrong becomes one of two exceptions, each with a sentence: nobody answers, or the server refuses.
 """
@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import getpass
 import json
+import random
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Final, Self
 
 import httpx2
 
+from api.guard.bearer import read_token
 from api.version import VERSION
+from api.watch.patches import NotApplicable, apply
 
 DEFAULT: Final = "http://127.0.0.1:9999"
+PATIENCE: Final = 30.0  # seconds
 QUIET: Final = 40.0  # seconds without a heartbeat after which a stream counts as dead
 RETRY: Final = 2.0  # seconds
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 15.0
 HTTP_ERROR: Final = 400
+TOKEN_FILE: Final = ContextVar[Path | None]("TOKEN_FILE", default=None)  # named once, before the verb
 
 
 class NoServer(Exception):
@@ -37,18 +46,24 @@ class ServerRefused(Exception):
 
 
 class Client:
-    """One server. Use as a context manager."""
+    """One server. Use as a context manager. `patience`: seconds to wait for an answer.
+
+    What it is asked with is the token in TOKEN_FILE, if one is named. Raises Unusable if that file can't be used.
+    """
 
     def __init__(self, server: str, *, transport: httpx2.BaseTransport | None = None) -> None:
+        self.patience = PATIENCE
         self.server = server if "://" in server else f"http://{server}"
+        token_file = TOKEN_FILE.get()
+        shown = {"authorization": f"Bearer {read_token(token_file)}"} if token_file else {}
         with self._reaching():
-            self._http = self._client(transport)
+            self._http = self._client(transport, shown)
 
-    def _client(self, transport: httpx2.BaseTransport | None) -> httpx2.Client:
+    def _client(self, transport: httpx2.BaseTransport | None, shown: dict[str, str]) -> httpx2.Client:
         return httpx2.Client(
             base_url=self.server,
-            timeout=httpx2.Timeout(30.0, connect=5.0),
-            headers={"user-agent": f"sparkkeep/{VERSION}", "sparkkeep-actor": _who()},
+            timeout=httpx2.Timeout(PATIENCE, connect=5.0),
+            headers={"user-agent": f"sparkkeep/{VERSION}", "sparkkeep-actor": _who(), **shown},
             transport=transport,
             trust_env=False,  # a proxy of the internet is no way to a machine in this room
         )
@@ -67,6 +82,22 @@ class Client:
         """Ask for something to be done. Raises NoServer, ServerRefused."""
         return self._ask("POST", path, query=query, body=body)
 
+    def patch(self, path: str, body: Any, **query: Any) -> Any:
+        """Ask for a change. Raises NoServer, ServerRefused."""
+        return self._ask("PATCH", path, query=query, body=body)
+
+    def delete(self, path: str) -> Any:
+        """Ask for something to be ended. Raises NoServer, ServerRefused."""
+        return self._ask("DELETE", path, query={})
+
+    def text(self, path: str, **query: Any) -> str:
+        """A text, whole. Raises NoServer, ServerRefused."""
+        timeout = httpx2.Timeout(self.patience, connect=5.0)
+        with self._reaching():
+            answer = self._http.get(path, params=_given(query), headers={"accept": "text/plain"}, timeout=timeout)
+        _check(answer)
+        return answer.text
+
     def lines(self, path: str, **query: Any) -> Generator[str, None, None]:
         """The lines of a text, as they come. Raises NoServer, ServerRefused."""
         with self._stream(path, query, headers={"accept": "text/plain"}, quiet=None) as answer:
@@ -79,12 +110,12 @@ class Client:
 
         `lost` is told when the server went away; without it that raises NoServer, as it does if it never was there.
         """
-        there = said = False
+        outage = _Outage(lost)
         while True:
             headers = {"accept": "text/event-stream", "last-event-id": str(after)}
             try:
                 with self._stream("/api/events", query, headers=headers, quiet=QUIET) as answer:
-                    there, said = True, False
+                    outage.over()
                     for event in _messages(answer.iter_lines()):
                         after = event.get("seq", after)
                         if "reason" in event:
@@ -94,16 +125,37 @@ class Client:
                     raise
                 after = refused.body["latestSeq"]
             except NoServer as error:
-                if lost is None or not there:
-                    raise
-                if not said:
-                    lost(str(error))
-                said = True
+                outage.met(error)
                 time.sleep(RETRY)
 
+    def watch(self, *, lost: Callable[[str], None] | None = None) -> Generator[dict[str, Any], None, None]:
+        """The status, and again whenever it is another one. Never ends; what `lost` is told is as for `events`.
+
+        A connection that broke is taken up where it was, with pauses that grow while nobody answers.
+        """
+        mark, status, pause, outage = "", None, FIRST_PAUSE, _Outage(lost)
+        while True:
+            seen = {"last-event-id": mark} if mark else {}
+            headers = {"accept": "text/event-stream", **seen}
+            try:
+                with self._stream("/api/watch", {"events": False}, headers=headers, quiet=QUIET) as answer:
+                    outage.over()
+                    for kind, at, data in _frames(answer.iter_lines()):
+                        mark, pause = at, FIRST_PAUSE
+                        if kind in {"status", "patch"}:
+                            status = data if kind == "status" else apply(status, data)
+                            yield status
+            except NotApplicable:
+                mark = ""  # from the beginning
+            except NoServer as error:
+                outage.met(error)
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # so that not all come back at once
+            pause = min(2 * pause, LONGEST_PAUSE)
+
     def _ask(self, method: str, path: str, *, query: dict[str, Any], body: Any = None) -> Any:
+        timeout = httpx2.Timeout(self.patience, connect=5.0)
         with self._reaching():
-            answer = self._http.request(method, path, params=_given(query), json=body)
+            answer = self._http.request(method, path, params=_given(query), json=body, timeout=timeout)
         _check(answer)
         try:
             return answer.json()
@@ -141,6 +193,26 @@ class Client:
             raise NoServer(f"the connection to {self.server} broke: {why}") from error
 
 
+class _Outage:
+    """What is said of a server that went away: once for each time, and only if it was there before."""
+
+    def __init__(self, lost: Callable[[str], None] | None) -> None:
+        self._lost = lost
+        self._was_there = self._said = False
+
+    def over(self) -> None:
+        """It answers."""
+        self._was_there, self._said = True, False
+
+    def met(self, error: NoServer) -> None:
+        """It does not. Raises that where nobody is to be told, or where it never was there."""
+        if self._lost is None or not self._was_there:
+            raise error
+        if not self._said:
+            self._lost(str(error))
+        self._said = True
+
+
 def _given(query: dict[str, Any]) -> dict[str, Any]:
     return {
         name: str(value).lower() if isinstance(value, bool) else value
@@ -159,16 +231,28 @@ def _check(answer: httpx2.Response) -> None:
 
 
 def _messages(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """The JSON of each message of an event stream."""
-    data: list[str] = []
+    """The objects of an event stream."""
+    for _, _, data in _frames(lines):
+        if isinstance(data, dict):
+            yield data
+
+
+def _frames(lines: Iterator[str]) -> Iterator[tuple[str, str, Any]]:
+    """Name, id and JSON of each message of an event stream; the id is the last one that was said."""
+    name, mark, data = "", "", list[str]()
     for line in lines:
-        if line.startswith("data:"):
-            data.append(line[5:].removeprefix(" "))
-        elif not line and data:
-            message = json.loads("\n".join(data))
-            data = []
-            if isinstance(message, dict):
-                yield message
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            name = value
+        elif field == "id":
+            mark = value
+        elif field == "data":
+            data.append(value)
+        elif not line:
+            if data:
+                yield name, mark, json.loads("\n".join(data))
+            name, data = "", []
 
 
 def _who() -> str:

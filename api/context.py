@@ -8,14 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Query, Request
 
 from api.errors import no_such
+from api.notify.notifier import Notifier
+from api.proxies.records import Records
+from api.proxies.routing.fleet import Fleet
+from api.proxies.routing.keys import Keys
+from api.proxies.wire import Wire
+from api.started import Start
+from api.trends.series import Series
+from api.trends.slots import Healths
+from reconciler.deep_health import DeepHealth
 from reconciler.loop import Loop
 from reconciler.model import Container
 from reconciler.status import Status
+from reconciler.surveyor import Disks
+from reconciler.weights.keeper import Weights
 from reconciler.worker import Worker
+from state.desk import Desk
+from state.follow import Follow
 from state.journal import Journal
+from state.secrets import Secrets
+from state.settings_base import Base
 from state.sources import RecipeFile, Source
 
 
@@ -47,15 +62,34 @@ class PracticeRoom(Protocol):
 
 @dataclass(kw_only=True)
 class Context:
-    """One server's parts. `complete` adds to a desired state what the environment knows."""
+    """One server's parts. `complete` adds to a desired state what the environment knows; `base`: what of settings.
+
+    `started`: what it was started with. `wire`: the data path, if there is one.
+    """
 
     loop: Loop
     status: Status
     keys: KeyChain | None = None
     practice: PracticeRoom | None = None
+    disks: Disks | None = None
+    weights: Weights | None = None
+    secrets: Secrets | None = None
+    health: DeepHealth | None = None
+    fleet: Fleet | None = None
+    app_keys: Keys | None = None
+    notifier: Notifier | None = None
+    desk: Desk | None = None
+    follow: Follow | None = None
+    no_desk: str = "this server keeps no history"
     recipes: Sequence[RecipeFile | Path] = ()
     complete: Callable[[tuple[Source, ...]], tuple[Source, ...]] = tuple
+    base: Base = field(default_factory=Base)
+    started: Sequence[Start] = ()
+    wire: Wire | None = None
     heartbeat: float = 12.0
+    records: Records = field(default_factory=Records)
+    series: Series = field(default_factory=Series)
+    healths: Healths = field(default_factory=Healths)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -92,7 +126,10 @@ def _context(request: Request) -> Context:
     return context
 
 
-def _actor(request: Request, sparkkeep_actor: Annotated[str | None, Header(max_length=200)] = None) -> str:
+def _actor(
+    request: Request,
+    sparkkeep_actor: Annotated[str | None, Header(max_length=200, description="who asks, for the record")] = None,
+) -> str:
     """Who asks, for the record: what the client says of itself, and where it is. Nothing is decided by it."""
     where = request.client.host if request.client else "somewhere"
     said = "".join(c for c in sparkkeep_actor or "" if c.isprintable())
@@ -100,4 +137,5 @@ def _actor(request: Request, sparkkeep_actor: Annotated[str | None, Header(max_l
 
 
 Ctx = Annotated[Context, Depends(_context)]
+Dry = Annotated[bool, Query(alias="dryRun", description="only plan it: nothing is stored and nothing is done")]
 Actor = Annotated[str, Depends(_actor)]

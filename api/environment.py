@@ -1,7 +1,7 @@
-"""What the environment says of Sparks, under the names that the first system gave them.
+"""What the environment says: of Sparks, under the names that the first system gave them, and of settings.
 
-The environment is the base. As soon as a desired state names Sparks of its own, those of the environment are no
-longer looked at.
+The environment is the base, read once. As soon as a desired state names Sparks of its own, those of the environment
+are no longer looked at. A setting of the environment holds where the desired state does not have it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from state.settings_base import Base
 from state.sources import Source
 from state.yaml_read import read_tree
 from state.yaml_tree import as_map
@@ -38,13 +39,19 @@ def without_sparks(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class Completion:
-    """Adds the Sparks of the environment to a desired state that names none."""
+    """Adds the Sparks of the environment to a desired state that names none, and puts its settings under the rest.
+
+    Raises state.problems.Invalid for variables that are not fit for their settings.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._sparks = sparks_of(environ)
+        self.base = Base.of(environ)
 
     def __call__(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        """The sources, and perhaps one more."""
+        """The sources, and perhaps one or two more."""
+        if self.base.source is not None:
+            sources = (*sources, self.base.source)
         if self._sparks is None or any(_names_sparks(source) for source in sources):
             return sources
         return (*sources, self._sparks)

@@ -32,8 +32,26 @@ class Refusal(BaseModel):
 
     reason: str = Field(examples=["NoSuchWorkload"])
     message: str = Field(examples=["no workload is named `qwem`; did you mean `qwen`?"])
-    field: str | None = None
-    allowed: list[str] = Field(default=[], examples=[["embeddings", "qwen"]])
+    field: str | None
+    allowed: list[str] = Field(examples=[["embeddings", "qwen"]])
+
+
+class ProblemShape(BaseModel):
+    """One thing that is wrong with a desired state; line and column count from 1, 0 is the file as a whole."""
+
+    file: str
+    line: int
+    column: int
+    field: str
+    message: str
+    allowed: list[str]
+    text: str = Field(description="all of it as one sentence")
+
+
+class InvalidDocument(Refusal):
+    """A request that is not valid, or all that is wrong with the desired state in it."""
+
+    problems: list[ProblemShape] = []
 
 
 class Refused(Exception):

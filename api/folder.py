@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import socket
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
 DEFAULT: Final = Path("~/.local/share/sparkkeep")
+HOLDER: Final = re.compile(r"[0-9a-f-]{36}\n")
 
 
 class Unusable(Exception):
@@ -41,6 +45,30 @@ class DataFolder:
     def desired(self) -> Path:
         """The desired state, where none is named and for practice."""
         return self.path / "desired.yaml"
+
+    @property
+    def mods(self) -> Path:
+        """Patches for containers, where none lie beside the desired state."""
+        return self.path / "mods"
+
+    def holder(self) -> str:
+        """`ID@MACHINE`: who we are to other sparkkeeps that could keep the same Sparks, the same in every run.
+
+        The machine's name is part of it, so that a copy of this folder elsewhere is somebody else. Raises Unusable.
+        """
+        kept = self.path / "holder"
+        try:
+            known = kept.read_text() if kept.exists() else ""
+            if not HOLDER.fullmatch(known):
+                known = f"{uuid.uuid4()}\n"
+                fresh = kept.with_suffix(".new")
+                fresh.write_text(known)
+                fresh.replace(kept)
+        except (OSError, UnicodeDecodeError) as error:
+            what = f"{kept} can't be read or written: put it right, or name another folder with --data"
+            raise Unusable(what) from error
+        machine = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:100]
+        return f"{known.strip()}@{machine or 'localhost'}"
 
     def make(self) -> None:
         """Create what is missing, for this user only. Raises Unusable."""

@@ -11,23 +11,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from api.assemble import running
+from api.assemble import mods_places, running
 from api.environment import Completion
 from api.folder import DataFolder
-from api.preview import preview
+from api.preview import mod_names, preview
 from api.reach import Reach
 from api.settle import Json, Outcome, Settling, covers, outcome
+from reconciler.delivery import Mods
 from reconciler.facts import ScanFailed
 from reconciler.linkdown import LinkDown
 from reconciler.loop import Loop, PlanMoved
 from reconciler.model import Plan, Sight, World
 from reconciler.status import plan_json
-from reconciler.target import Overrides
-from state.desired import Spark
+from reconciler.target import Known, Overrides
+from state.desired import Settings, Spark
 from state.load import Loaded, load_sources
 from state.sources import read_desired, read_recipes, recipe_files
 
-SCAN_LIMIT: Final = 30.0  # seconds
+CONNECT_LIMIT: Final = 20.0  # seconds
 Tell = Callable[[str], None]
 
 
@@ -44,12 +45,13 @@ async def plan_offline(desired: Path, data: Path, environ: Mapping[str, str], te
     reach = Reach.of(environ, folder.known_hosts)
     sparks = loaded.desired.sparks
     tell(f"looking at {', '.join(sparks) or 'no Spark'}")
-    owner = loaded.desired.settings.owner
-    sights = await asyncio.gather(*(_look(reach, name, spark, owner) for name, spark in sparks.items()))
+    settings = loaded.desired.settings
+    sights = await asyncio.gather(*(_look(reach, name, spark, settings) for name, spark in sparks.items()))
     now = asyncio.get_running_loop().time()
     world = World(sights=dict(zip(sparks, sights, strict=True)), now=_wall(sights, now))
     revision = f"sha256:{loaded.digest[:12]}"
-    _, plan = preview(loaded, world, revision=revision, generations={}, overrides=Overrides())
+    mods = await Mods(mods_places(desired, folder, environ)).of(mod_names(loaded))
+    _, plan = preview(loaded, world, revision=revision, generations={}, overrides=Overrides(), known=Known(mods=mods))
     return plan_json(plan)
 
 
@@ -58,10 +60,10 @@ def _wall(sights: list[Sight], fallback: float) -> float:
     return max((sight.scan.taken_at for sight in sights if sight.scan), default=fallback)
 
 
-async def _look(reach: Reach, name: str, spark: Spark, owner: str) -> Sight:
-    host = reach.host(name, spark, owner)
+async def _look(reach: Reach, name: str, spark: Spark, settings: Settings) -> Sight:
+    host, limit = reach.host(name, spark, lambda: settings), CONNECT_LIMIT + settings.scan_timeout
     try:
-        async with asyncio.timeout(SCAN_LIMIT):
+        async with asyncio.timeout(limit):
             await host.connect()
             return Sight(scan=await host.scan(full=True, before=None), unknown="", message="")
     except LinkDown as down:
@@ -69,7 +71,7 @@ async def _look(reach: Reach, name: str, spark: Spark, owner: str) -> Sight:
     except ScanFailed as failed:
         return Sight(unknown=failed.reason, message=str(failed))
     except TimeoutError:
-        return Sight(unknown="ScanTimeout", message=f"it was not looked at within {SCAN_LIMIT:g} s")
+        return Sight(unknown="ScanTimeout", message=f"it was not looked at within {limit:g} s")
     finally:
         await host.close()
 
@@ -79,7 +81,7 @@ async def apply_offline(
 ) -> Outcome:
     """Run the loop until every workload is as declared or held. `agreed` is the plan that a person agreed to."""
     with DataFolder(data) as folder:
-        async with running(desired, folder, environ) as parts, _telling(parts.context.loop, tell):
+        async with running(desired, folder, environ, watching=False) as parts, _telling(parts.context.loop, tell):
             context, clock = parts.context, asyncio.get_running_loop()
             settling, end, asked = Settling(), clock.time() + limit, False
             while clock.time() < end:

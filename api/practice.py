@@ -19,12 +19,16 @@ from pydantic import ValidationError, validate_call
 
 from api.folder import DataFolder, Unusable
 from api.reach import Reach
+from reconciler.explain import Explanation
 from reconciler.hostkeys import HostKeys
+from reconciler.hosts import Host
 from reconciler.practice.console import USER
 from reconciler.practice.errors import DaemonError
 from reconciler.practice.faults import Faults
 from reconciler.practice.fleet import FIRST_PORT, PracticeFleet
 from reconciler.ssh import Link
+from reconciler.weights.cache import Want
+from reconciler.weights.fetch import Fetched
 from state.desired import Spark
 from state.problems import Invalid
 from state.yaml_read import read_tree
@@ -32,6 +36,7 @@ from state.yaml_tree import as_map
 
 EXAMPLE: Final = Path(__file__).parent / "example.yaml"
 MOST: Final = 16
+LONGEST: Final = 600  # seconds that a fault may take: who injected it waits for its end
 SECTION: Final = re.compile(rb"^sparks:.*\n(?:(?:[ \t].*)?\n)*", re.MULTILINE)
 
 
@@ -47,6 +52,10 @@ class PracticeReach(Reach):
             there = self.fleet[name]
             spark = spark.model_copy(update={"host": there.host, "port": there.port, "user": USER})
         return super().link(name, spark)
+
+    def address(self, name: str, spark: Spark) -> str:
+        """Where the practice Spark of that name listens."""
+        return self.fleet[name].host if name in self.fleet.sparks else super().address(name, spark)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +94,7 @@ class Workshop:
     async def inject(self, spark: str, fault: str, arguments: Mapping[str, Any]) -> Any:
         """Let something go wrong. Raises ValueError for arguments that don't fit."""
         method = getattr(self.fleet[spark].faults, fault)
+        _not_for_ever(arguments.get("seconds"))
         try:
             done = validate_call(method)(**arguments)
             return await done if inspect.isawaitable(done) else done
@@ -101,6 +111,18 @@ class Workshop:
         return shlex.join(
             ["ssh", "-i", str(self.fleet.key_path), "-o", known, "-p", str(spark.port), f"{USER}@{spark.host}"]
         )
+
+
+def _not_for_ever(seconds: Any) -> None:
+    """Raises ValueError. What is no number at all is left to the fault to refuse."""
+    try:
+        fits = 0 <= float(0 if seconds is None else seconds) <= LONGEST
+    except OverflowError:
+        fits = False
+    except (TypeError, ValueError):
+        return
+    if not fits:
+        raise ValueError(f"seconds: from 0 to {LONGEST}")
 
 
 def _described(method: Any) -> dict[str, Any]:
@@ -143,6 +165,13 @@ async def workshop(
         yield Workshop(fleet=fleet, desired=folder.desired, reach=reach)
     finally:
         await fleet.close()
+
+
+async def no_download(host: Host, want: Want, **_: object) -> Fetched:
+    """In place of `reconciler.weights.fetch.fetch`: there is no hub behind practice Sparks, and this says so."""
+    del host
+    what = f"practice Sparks do not download: {want.repository} would come from the hub to a real one"
+    return Fetched(Explanation("Practice", what, terminal=True))
 
 
 def _read(path: Path) -> bytes:

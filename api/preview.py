@@ -10,13 +10,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from reconciler.binding import bind_floating
+from reconciler.fabric import fabrics
 from reconciler.model import Plan, Sight, World
 from reconciler.place import Placements
 from reconciler.plan import plan
-from reconciler.target import Overrides, Target, build
+from reconciler.target import NOTHING_KNOWN, Known, Overrides, Target, build
 from state.load import Loaded
 
 NOT_CONNECTED = Sight(unknown="NotDeclaredYet", message="not in the desired state in force, so it was never looked at")
+
+
+def mod_names(loaded: Loaded) -> set[str]:
+    """The mods that are declared."""
+    return {name for declaration in loaded.resolved.values() for name in declaration.recipe.mods}
 
 
 def preview(
@@ -27,10 +33,15 @@ def preview(
     generations: Mapping[str, int],
     overrides: Overrides,
     before: Mapping[str, str] | None = None,
+    known: Known = NOTHING_KNOWN,
 ) -> tuple[Target, Plan]:
-    """The target and plan of `loaded` in `world`. `before` is where `on: any` workloads are now."""
+    """The target and plan of `loaded` in `world`. `before` is where `on: any` workloads are now.
+
+    Of `known` all counts but the fabric, which is taken from `world`. Who keeps which Spark is left out: the plan says
+    what would be done by whoever may.
+    """
     sights = {name: world.sights.get(name, NOT_CONNECTED) for name in loaded.desired.sparks}
-    world = replace(world, sights=sights)
+    world = replace(world, sights=sights, lenient=True, leases={})
 
     def bind(placements: Placements) -> Target:
         return build(
@@ -40,10 +51,11 @@ def preview(
             generations=generations,
             overrides=overrides,
             placements=placements,
+            known=replace(known, fabric=fabrics(loaded.desired.sparks, sights)),
         )
 
     target = bind(Placements(on={}, waiting={}))
-    placements = bind_floating(loaded, target, sights, before or {})
+    placements = bind_floating(loaded, target, sights, before or {}, wishes=world.wishes, world=lambda: world)
     if placements is not None:
         target = bind(placements)
     return target, plan(target, world)

@@ -10,8 +10,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 Json = dict[str, Any]
-ON_THE_WAY: Final = frozenset({"Pulling", "WaitingTurn", "Removing", "Restarting", "NotYetSeen", "PlacementUnknown"})
-MAY_PASS: Final = frozenset({"InsufficientMemory", "PortTaken", "NameTaken"})  # as memory does after a stop
+ON_THE_WAY: Final = frozenset(
+    {
+        *("Pulling", "WaitingTurn", "Removing", "Restarting", "NotYetSeen", "PlacementUnknown"),
+        "LeaseNotTaken",
+        *("WeightsUnknown", "WeightsWaiting", "WeightsFetching"),
+    }
+)
+MAY_PASS: Final = frozenset(
+    {"InsufficientMemory", "PortTaken", "NameTaken", "LeaseBusy"}
+)  # as memory does after a stop
 STEADY: Final = 2.0  # seconds without a change, after which an end is believed
 PATIENT: Final = 20.0  # the same, where something may still pass by itself
 

@@ -20,6 +20,8 @@ SYMBOLS: Final = {
     "unpause": ("+", "green"),
     "pull": ("~", "cyan"),
     "mkdir": ("~", "cyan"),
+    "deliver": ("~", "cyan"),
+    "free": ("~", "cyan"),
     "update": ("~", "cyan"),
     "restart": ("↻", "yellow"),
     "stop": ("-", "red"),
@@ -90,7 +92,19 @@ def summary(plan: Json) -> str:
 
 
 WAITING: Final = frozenset(
-    {"Backoff", "InsufficientMemory", "PortTaken", "Pulling", "WaitingTurn", "Removing", "Restarting", "NameTaken"}
+    {
+        *(
+            "Backoff",
+            "InsufficientMemory",
+            "PortTaken",
+            "Pulling",
+            "WaitingTurn",
+            "Removing",
+            "Restarting",
+            "NameTaken",
+        ),
+        *("WeightsUnknown", "WeightsWaiting", "WeightsFetching"),
+    }
 )
 CONTENT: Final = frozenset({"OnDemand", "Suspended", "Drained", "Cordoned"})
 

@@ -29,8 +29,9 @@ from asyncssh.constants import (
 
 from reconciler.dial import Connection
 from reconciler.linkdown import ForwardingRefused, NotSent, PortClosed
-from reconciler.sessions import Command, Opener, Session, Tail
+from reconciler.sessions import Command, Opener, Session, Tail, executing
 from reconciler.shell import guarded
+from reconciler.standing import Conversation, Standing
 
 SEATS: Final = 6  # channels at once; a stop may take the last one,
 RUN_SEATS: Final = SEATS - 1  # any other command the one before,
@@ -46,9 +47,12 @@ class _Room:
     def __init__(self) -> None:
         self._taken = 0
         self._waiting: list[asyncio.Future[None]] = []
+        self.make_way: Callable[[], None] = lambda: None  # gives a seat back that is held for convenience only
 
     async def enter(self, limit: int) -> Callable[[], None]:
         """Wait until fewer than `limit` seats are taken, and take one. The result gives it back, once."""
+        if self._taken >= limit:
+            self.make_way()
         while self._taken >= limit:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -78,6 +82,8 @@ class Channels:
         self._connection = connection
         self._lose = lose
         self._room = _Room()
+        self._standing = Standing(name, self._open_shell)
+        self._room.make_way = self._standing.give_way
         self._late: set[asyncio.Future[Any]] = set()
         self._orphans: list[Command | Tail] = []
 
@@ -122,6 +128,7 @@ class Channels:
                 full = error.code in {OPEN_CONNECT_FAILED, OPEN_RESOURCE_SHORTAGE}
                 if conn.is_closed() or deadline is None or not full:
                     raise
+                self._room.make_way()
             try:
                 await asyncio.sleep(pause)
             except asyncio.CancelledError:
@@ -163,6 +170,13 @@ class Channels:
                 raise PortClosed(f"nothing answers at {what} of {self._name}: {error.reason}") from error
             raise NotSent("ChannelRefused", f"{self._name} refused a channel: {error.reason}") from error
         return asyncssh.SSHReader(session, session.chan), asyncssh.SSHWriter(session, session.chan)
+
+    async def ask(self, script: str, mark: str, timeout: float) -> str:
+        """What a script prints up to `mark`, from a shell that stays open for more. Raises LinkDown."""
+        return await self._standing.ask(script, mark, timeout)
+
+    async def _open_shell(self, deadline: float) -> Conversation:
+        return await self.open(executing(Conversation), RUN_SEATS, deadline, retry=True)
 
     def send(self, chan: Any, script: str) -> None:
         """Hand a script to the shell of a channel. Raises NotSent."""

@@ -14,6 +14,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -54,7 +55,7 @@ class _Exchange:
         """Send a request and read the head of its answer."""
         if self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
-        request = h11.Request(method="GET", target=target, headers=HEADERS)
+        request = _request(target)
         try:
             self._writer.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
         except (OSError, h11.LocalProtocolError) as error:
@@ -203,6 +204,12 @@ class Engine:
         if self._kept is not None:
             self._kept.close()
             self._kept = None
+
+
+@lru_cache(maxsize=4096)
+def _request(target: str) -> h11.Request:
+    """The same things are asked for at every scan, and h11 would examine every header each time."""
+    return h11.Request(method="GET", target=target, headers=HEADERS)
 
 
 async def _whole(body: AsyncIterator[bytes]) -> bytes:

@@ -2,151 +2,101 @@
 
 Pure. A terminal failure (a bad flag, no such image) waits for a change of the declaration; a transient one
 is tried again with growing pauses. What no signature matches counts as transient, since a pause costs less
-than giving up.
+than giving up. The known texts stand in `reconciler.signatures`, and for people in docs/FAILURES.md.
 """
 
 from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from reconciler.signatures import SIGNATURES, Signature, Weight
 
 FIRST_BACKOFF: Final = 10.0
 LAST_BACKOFF: Final = 300.0
 HEALTHY_RESET: Final = 600.0  # seconds of running well after which earlier failures are forgotten
+LEVEL_WITHIN: Final = 120  # characters of a line in which its level is looked for
+QUOTED: Final = 300  # characters of the log line that are shown
+READ: Final = 2000  # characters at either end of a line that are read: a megabyte without a break would take minutes
 
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """A text that Docker or a server is known to print, and what it means."""
-
-    pattern: re.Pattern[str]
-    reason: str
-    message: str
-    terminal: bool
-
-
-def _known(pattern: str, reason: str, message: str, *, terminal: bool) -> Signature:
-    return Signature(re.compile(pattern, re.IGNORECASE), reason, message, terminal)
-
-
-SIGNATURES: Final = (
-    _known(
-        r"manifest unknown|manifest for \S+ not found|repository does not exist|name unknown",
-        "ImageNotFound",
-        "the registry has no such image",
-        terminal=True,
-    ),
-    _known(
-        r"invalid reference format",
-        "ImageNotFound",
-        "the image's name is not one that Docker can read",
-        terminal=True,
-    ),
-    _known(
-        r"pull access denied|unauthorized|authentication required|denied: ",
-        "PullDenied",
-        "the registry refuses this image: is a login missing, or the name misspelt?",
-        terminal=True,
-    ),
-    _known(
-        r"no matching manifest for",
-        "WrongArchitecture",
-        "the image has no build for this Spark's processor",
-        terminal=True,
-    ),
-    _known(
-        r"exec format error",
-        "WrongArchitecture",
-        "the image's program is for another processor",
-        terminal=True,
-    ),
-    _known(r"no space left on device", "DiskFull", "the Spark's disk is full", terminal=False),
-    _known(
-        r"address already in use|port is already allocated",
-        "PortTaken",
-        "its port is taken by something else",
-        terminal=False,
-    ),
-    _known(r"is already in use by container", "NameTaken", "a container of this name exists", terminal=False),
-    _known(
-        r"bind source path does not exist",
-        "MountMissing",
-        "a folder to mount does not exist on the Spark (`create: true` makes it)",
-        terminal=True,
-    ),
-    _known(
-        r"could not select device driver|nvidia-container-cli",
-        "NoGpu",
-        "Docker on this Spark can't give a container the GPU",
-        terminal=True,
-    ),
-    _known(
-        r"unknown flag|unrecognized arguments|invalid argument|flag provided but not defined|error: argument",
-        "BadFlag",
-        "it does not understand one of its flags",
-        terminal=True,
-    ),
-    _known(
-        r"executable file not found|no such file or directory: unknown|permission denied: unknown",
-        "BadCommand",
-        "the image has no such program",
-        terminal=True,
-    ),
-    _known(
-        r"out of memory|cannot allocate memory|CUDA error: out of memory",
-        "OutOfMemory",
-        "it ran out of memory",
-        terminal=False,
-    ),
-    _known(
-        r"Cannot connect to the Docker daemon|Is the docker daemon running",
-        "EngineDown",
-        "Docker does not run on the Spark",
-        terminal=False,
-    ),
-    _known(
-        r"toomanyrequests|rate limit",
-        "RateLimited",
-        "the registry asks for patience (rate limit)",
-        terminal=False,
-    ),
-    _known(
-        r"i/o timeout|TLS handshake timeout|connection refused|no such host|temporary failure in name resolution|EOF$",
-        "RegistryUnreachable",
-        "the registry can't be reached from the Spark",
-        terminal=False,
-    ),
-)
+_INFO: Final = re.compile(r"(?:^|[\s\[(])(?:INFO|DEBUG)(?:$|[\s:\])])|\[(?:I|V)\]")
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_FRAME: Final = re.compile(r'\s(?P<file>File "[^"]+", line \d+, in )')  # of a traceback; its source follows, indented
+_MARKS: Final = re.compile(r"\s[~^]+$")  # where in the source
+_RAISED: Final = re.compile(r"(?:^|[\s.])[A-Z]\w*(?:Error|Exception|Refused|Timeout): \S")
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why something failed. `reason` is one CamelCase word."""
+    """Why something failed. `reason` is one CamelCase word; `message` says it all, `advice` only what to do."""
 
     reason: str
     message: str
     terminal: bool
+    advice: str = ""
 
 
 def explain(text: str, *, otherwise: str, reason: str = "CommandFailed") -> Explanation:
-    """The first signature found in `text`; failing that `otherwise`, with the last line of the text."""
+    """The root cause that a command's output or a container's log names; failing that, its last line.
+
+    Of all known texts in it, one that names a cause is preferred to a hint and a hint to an echo; among equals
+    the earliest counts, since what goes wrong first makes the rest go wrong. Where there is nothing but an echo, the
+    first error that a program raised is shown beside it, known or not.
+    """
+    lines = _telling(text)
+    found = min(_matches(lines), key=lambda match: match[:3], default=None)
+    if found is None:
+        useful = [line for line in lines if not line.startswith(("See 'docker", "Run 'docker"))]
+        return Explanation(reason, f"{otherwise}{_quote(useful[-1])}" if useful else otherwise, terminal=False)
+    _, number, _, signature = found
+    line = lines[number] if signature.weight is not Weight.ECHO else _raised(lines) or lines[number]
+    message = f"{otherwise}: {signature.message}. {signature.advice}{_quote(line)}"
+    return Explanation(signature.reason, message, signature.terminal, signature.advice)
+
+
+def _matches(lines: list[str]) -> Iterator[tuple[int, int, int, Signature]]:
+    """Weight, number of the line, place of the match in it, signature; the tables' order decides between equals."""
     for signature in SIGNATURES:
-        if signature.pattern.search(text):
-            return Explanation(signature.reason, f"{otherwise}: {signature.message}{_quote(text)}", signature.terminal)
-    return Explanation(reason, f"{otherwise}{_quote(text)}", terminal=False)
+        for number, line in enumerate(lines):
+            match = signature.pattern.search(line)
+            if match:
+                yield signature.weight, number, match.start(), signature
+                break
 
 
-def _quote(text: str) -> str:
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    useful = [line for line in lines if not line.startswith(("See 'docker", "Run 'docker"))]
-    return f" ({useful[-1].strip()[:300]})" if useful else ""
+def _raised(lines: list[str]) -> str | None:
+    """The first error raised that is no echo itself."""
+    echoes = [signature.pattern for signature in SIGNATURES if signature.weight is Weight.ECHO]
+    raised = (line for line in lines if _RAISED.search(line))
+    return next((line for line in raised if not any(echo.search(line) for echo in echoes)), None)
 
 
-def backoff(count: int, rng: random.Random) -> float:
-    """Seconds to wait after the `count`-th failure in a row: none at first, then 10 s doubling to 300 s, +-10 %."""
+def _telling(text: str) -> list[str]:
+    """The lines that may tell of a failure: neither blank, nor mere information, nor a traceback's way to its end."""
+    found, source = list[str](), 0
+    for line in _COLOUR.sub("", text).splitlines():
+        frame = _FRAME.search(line)
+        passed = frame or _MARKS.search(line) or (source and line[source : source + 2].isspace())
+        source = frame.start("file") if frame else 0
+        if line.strip() and not passed and not _INFO.search(line[:LEVEL_WITHIN]):
+            found.append(_ends(line.strip()))
+    return found
+
+
+def _ends(line: str) -> str:
+    return line if len(line) <= 2 * READ else f"{line[:READ]} ... {line[-READ:]}"
+
+
+def _quote(line: str) -> str:
+    return f" ({line[:QUOTED]})"
+
+
+def backoff(count: int, rng: random.Random, longest: float = LAST_BACKOFF) -> float:
+    """Seconds to wait after the `count`-th failure in a row: none at first, then 10 s doubling to `longest`, +-10 %."""
     if count <= 1:
         return 0.0
-    base = min(FIRST_BACKOFF * 2.0 ** min(count - 2, 10), LAST_BACKOFF)
+    base = min(FIRST_BACKOFF * 2.0 ** min(count - 2, 10), longest)
     return base * rng.uniform(0.9, 1.1)

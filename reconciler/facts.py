@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeVar
 
-from reconciler.model import Facts, Gpu
+from reconciler.model import Facts, Gpu, Rdma
 from reconciler.shell import join
 
 Command = tuple[str, ...]
@@ -36,8 +37,23 @@ SLOW: Final[Mapping[str, Command]] = {
         "--query-gpu=name,utilization.gpu,temperature.gpu,power.draw",
         "--format=csv,noheader,nounits",
     ),
-    "interfaces": ("ip", "-o", "addr", "show"),
 }
+SETTLED: Final[Mapping[str, Command]] = {  # what hardly ever changes
+    "interfaces": ("ip", "-o", "addr", "show"),
+    "rdma": ("rdma",),
+}
+# Of each RDMA device: kind, network interface and address of each entry of its table that is in use.
+RDMA: Final = (
+    "rdma() { grep -sv '^0000:0000:0000:0000:0000:0000:0000:0000$' /sys/class/infiniband/*/ports/1/gid_attrs/*/* "
+    "/sys/class/infiniband/*/ports/1/gids/*; :; }"
+)
+ENTRY: Final = re.compile(
+    r"^/sys/class/infiniband/(?P<device>[^/]+)/ports/1/(?P<what>gid_attrs/types|gid_attrs/ndevs|gids)/(?P<index>\d+):(?P<value>.*)$",
+    re.MULTILINE,
+)
+MEMORY: Final = re.compile(r"^(MemTotal|MemAvailable|MemFree):\s+(\d+) kB$", re.MULTILINE)
+V4_MAPPED: Final = "0000:0000:0000:0000:0000:ffff:"
+NOT_FOUND: Final = 127  # what `timeout` says of a program that is not there
 # Where the Engine's socket can't be forwarded, the docker CLI in the same command. `docker inspect` of a
 # container that went away in between fails the section, and with it the scan: the next one sees the truth.
 CLI: Final[Mapping[str, Command]] = {
@@ -72,33 +88,40 @@ class Section:
     status: int
 
 
-def script(nonce: str, *, full: bool, cli: bool) -> str:
-    """The shell script of one scan. `full` adds the slow facts, `cli` the containers and images.
+def script(nonce: str, *, full: bool, settled: bool = False, cli: bool) -> str:
+    """The shell script of one scan.
 
+    `full` adds the slow facts, `settled` those that hardly ever change, `cli` the containers and images.
     `nonce` must be unguessable: a container's name or a file's content can then not pass for a sentinel.
     The answer is gathered and printed at once: every piece printed alone costs both ends a packet.
     """
-    commands = {**QUICK, **(SLOW if full else {}), **(CLI if cli else {})}
+    commands = {**QUICK, **(SLOW if full else {}), **(SETTLED if settled else {}), **(CLI if cli else {})}
     head = (
         "LC_ALL=C; export LC_ALL",
         LISTENING,
+        *((RDMA,) if settled else ()),
         f's() {{ n=$1; shift; printf \'={nonce} %s\\n\' "$n"; "$@" 2>&1; printf \'\\n={nonce} %s %s\\n\' "$n" "$?"; }}',
     )
     body = (f"s {name} {join(command)}" for name, command in commands.items())
-    return "\n".join((*head, "answer=$(", *body, ") || exit 1", f"printf '%s\\n={nonce} end\\n' \"$answer\""))
+    return "\n".join((*head, "answer=$(", *body, ")", f"printf '%s\\n={nonce} end\\n' \"$answer\""))
+
+
+def end_mark(nonce: str) -> str:
+    """The last line of a whole answer."""
+    return f"={nonce} end\n"
 
 
 def sections(answer: str, nonce: str) -> dict[str, Section]:
     """The answer, cut at its sentinels. Raises ScanFailed if it is not whole."""
-    if not answer.endswith(f"={nonce} end\n"):
+    if not answer.endswith(end_mark(nonce)):
         raise ScanFailed("ScanCutShort", "the answer of the scan ends before its end mark")
     found: dict[str, Section] = {}
-    pattern = re.compile(
-        rf"^={nonce} (?P<name>\w+)\n(?P<text>.*?)\n={nonce} (?P=name) (?P<status>\d+)$",
-        re.DOTALL | re.MULTILINE,
-    )
-    for match in pattern.finditer(answer):
-        found[match["name"]] = Section(match["text"], int(match["status"]))
+    pieces = f"\n{answer}".split(f"\n={nonce} ")[1:]  # a pattern would be compiled anew for each nonce
+    for beginning, end in pairwise(pieces):
+        name, begun, text = beginning.partition("\n")
+        ended, _, status = end.partition("\n")[0].partition(" ")
+        if begun and ended == name and status.isdecimal():
+            found[name] = Section(text, int(status))
     return found
 
 
@@ -112,20 +135,34 @@ def check(found: Mapping[str, Section], wanted: frozenset[str]) -> None:
             raise ScanFailed("ScanFailed", f"`{name}` failed on the Spark: {section.text.strip()[-300:]}")
 
 
-def read_facts(found: Mapping[str, Section], *, before: Facts | None = None) -> Facts:
-    """Facts from the sections. What a quick scan leaves out is carried over from `before`, the last facts known."""
+def read_facts(found: Mapping[str, Section], *, at: float = 0.0, before: Facts | None = None) -> Facts:
+    """Facts from the sections, asked `at` (Unix time). What was not asked is carried over from `before`.
+
+    Raises ScanFailed for text that makes no sense.
+    """
+    try:
+        return _facts(found, at, before)
+    except ValueError as error:
+        raise ScanFailed("ScanFailed", f"the Spark's answer makes no sense: {error}") from error
+
+
+def _facts(found: Mapping[str, Section], at: float, before: Facts | None) -> Facts:
     boot_id, _, meminfo = found["kernel"].text.partition("\n")
-    memory = _meminfo(meminfo)
-    disk = _read(found, "disk", _disk, (before.disk_free, before.disk_total) if before else (None, None))
+    boot_id, memory = boot_id.strip(), _meminfo(meminfo)
+    free, total = _read(found, "disk", disk, (before.disk_free, before.disk_total) if before else (None, None))
     return Facts(
-        boot_id=boot_id.strip(),
+        boot_id=boot_id,
         memory_total=memory["MemTotal"],
         memory_available=memory["MemAvailable"],
+        memory_free=memory.get("MemFree"),
         listeners=frozenset(_listeners(found["listeners"].text)),
-        disk_free=disk[0],
-        disk_total=disk[1],
+        disk_free=free,
+        disk_total=total,
         gpus=_read(found, "gpu", _gpus, before.gpus if before else ()),
+        gpu=_has_gpu(found.get("gpu"), before.gpu if before else None),
+        rdma=_read(found, "rdma", _rdma, before.rdma if before else ()),
         interfaces=_read(found, "interfaces", _interfaces, before.interfaces if before else {}),
+        settled_at=at if "interfaces" in found else before.settled_at if before and before.boot_id == boot_id else 0.0,
     )
 
 
@@ -141,7 +178,7 @@ def _read(found: Mapping[str, Section], name: str, parse: Callable[[str], T], ot
 
 def _meminfo(text: str) -> dict[str, int]:
     """`MemAvailable:   123 kB` and the like, in bytes. Raises ScanFailed if one we need is missing."""
-    found = {m[1]: int(m[2]) * 1024 for m in re.finditer(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
+    found = {name: int(size) * 1024 for name, size in MEMORY.findall(text)}
     for name in ("MemTotal", "MemAvailable"):
         if name not in found:
             raise ScanFailed("ScanFailed", f"/proc/meminfo has no {name}")
@@ -158,11 +195,10 @@ def _listeners(text: str) -> Iterator[int]:
                 yield int(address.rpartition(":")[2], 16)
 
 
-def _disk(text: str) -> tuple[int | None, int | None]:
+def disk(text: str) -> tuple[int | None, int | None]:
     """Free and total bytes of the last row of `df -P -k`."""
-    row = text.strip().splitlines()[-1].split()
-    match row:
-        case [_, total, _, free, _, *_] if total.isdigit() and free.isdigit():
+    match text.strip().rpartition("\n")[2].split():
+        case [_, total, _, free, _, *_] if total.isdecimal() and free.isdecimal():
             return int(free) * 1024, int(total) * 1024
         case _:
             return None, None
@@ -182,6 +218,32 @@ def _gpus(text: str) -> tuple[Gpu, ...]:
         for row in rows
         if len(row) == len(("name", "utilization", "temperature", "power"))
     )
+
+
+def _has_gpu(section: Section | None, before: bool | None) -> bool | None:
+    """A driver that hangs or fails is no sign that there is no GPU; a machine without `nvidia-smi` has none.
+
+    Nor is a program that was there and is gone: a driver is being updated, and nothing loses its GPU over that.
+    """
+    if section is not None and section.status == 0:
+        return bool(section.text.strip())
+    missing = section is not None and section.status == NOT_FOUND and "nvidia-smi" in section.text
+    return False if missing and before is None else before
+
+
+def _rdma(text: str) -> tuple[Rdma, ...]:
+    """Devices and their interfaces, with the entry that RoCE v2 over IPv4 uses."""
+    entries: dict[tuple[str, int], dict[str, str]] = {}
+    for match in ENTRY.finditer(text):
+        entry = entries.setdefault((match["device"], int(match["index"])), {})
+        entry[match["what"].removeprefix("gid_attrs/")] = match["value"].strip()
+    found: dict[tuple[str, str], int | None] = {}
+    for (device, index), entry in sorted(entries.items()):
+        if interface := entry.get("ndevs"):
+            usable = entry.get("types") == "RoCE v2" and entry.get("gids", "").startswith(V4_MAPPED)
+            known = found.get((device, interface))
+            found[device, interface] = index if usable and known is None else known
+    return tuple(Rdma(device=d, interface=i, gid_index=index) for (d, i), index in sorted(found.items()))
 
 
 def _interfaces(text: str) -> dict[str, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.model import Sight, World
+from reconciler.model import NEVER_SEEN, World
 from reconciler.target import Target
 
 
@@ -35,7 +35,7 @@ def judge(target: Target, world: World, destroyed: Sequence[str]) -> Verdict | N
             message=f"the desired state is empty: {len(counted)} running containers would go; "
             "`sparkkeep apply` releases it, `guards: {allowEmpty: true}` always allows it",
         )
-    sights = [world.sights.get(name, Sight()) for name in target.sparks]
+    sights = [world.sights.get(name, NEVER_SEEN) for name in target.sparks]
     gone = sum(1 for sight in sights if sight.unknown)
     if gone and gone >= target.unreachable_freeze * len(sights):
         return Verdict(

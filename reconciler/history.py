@@ -8,20 +8,34 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal
 
+from reconciler.access import waits_for
 from reconciler.act import Report, Result
-from reconciler.model import Failure, Held, Instance, Plan, Sight, Step, Verb
+from reconciler.draining import DRAINING
+from reconciler.lease import Lease
+from reconciler.model import Failure, Held, Instance, Key, Plan, Sight, Step, Verb
+from reconciler.rolling import ROLLING
 from reconciler.target import Overrides
+from state.desired import Settings
 from state.journal import Event, Journal, Kind, Override
 from state.problems import Problem
 from state.store import Revision
 
 # Reasons that are news to nobody: they come with every step of that kind, or a person has just asked for them.
 QUIET_REASONS = frozenset(
-    {"OnDemand", "WaitingTurn", "Pulling", "Removing", "Restarting", "Suspended", "Cordoned", "Drained"}
+    {
+        *("OnDemand", "WaitingTurn", "Pulling", "Removing", "Restarting", "Suspended", "Cordoned", "Drained"),
+        *("LeaseNotTaken", "LeaseBusy", "LeaseHeld", "LeaseUnavailable"),  # told once, of the Spark
+        *("MemoryReturning", "MakingRoom", ROLLING),
+        *("CheckingFlags", "LookFirst", "GroupWaits", "GroupReplaced", "WaitingForWorkers"),
+        *("WeightsUnknown", "WeightsWaiting", "WeightsFetching", "WeightsCancelled"),
+    }
 )
 PAST = {
     Verb.PULL: "Pulled",
+    Verb.ASK: "ImageAsked",
     Verb.MKDIR: "FoldersMade",
+    Verb.DELIVER: "ModDelivered",
+    Verb.FREE: "PageCacheDropped",
     Verb.CREATE: "Created",
     Verb.START: "Started",
     Verb.RESTART: "Restarted",
@@ -50,10 +64,29 @@ class History:
         self.journal = journal
         self._told: dict[tuple[str, str], str] = {}  # workload, Spark -> reason
         self._revision = ""
+        self._keep_events = Settings().keep_events
         self._problems: tuple[Problem, ...] = ()
+
+    def started(self, instance: Instance, seconds: float, peak: int) -> None:
+        """A model answers for the first time since its start."""
+        self.journal.record_start(
+            workload=instance.workload, spark=instance.spark, spec_hash=instance.spec_hash, seconds=seconds, peak=peak
+        )
+
+    def past(self, key: Key) -> tuple[float, ...]:
+        """How long earlier starts of a workload on a Spark took, in seconds, oldest first."""
+        return tuple(start.seconds for start in self.journal.starts(*key))
+
+    def peaks(self) -> dict[Key, tuple[str, int]]:
+        """The most memory that starts of each workload on each Spark took: the spec's hash, and bytes."""
+        return self.journal.peaks()
 
     def declared(self, current: Revision, problems: tuple[Problem, ...]) -> None:
         """A new desired state is in force, or what lies in its files can't be."""
+        kept = current.loaded.desired.settings.keep_events
+        if kept != self._keep_events:
+            self.journal.keep_events(kept)
+            self._keep_events = kept
         if current.revision != self._revision:
             self._revision = current.revision
             text = f"{current.revision}, generation {current.generation}, is in force"
@@ -81,13 +114,24 @@ class History:
         if after.unknown:
             if before.unknown != after.unknown:
                 self._about_spark("Warning", spark, after.unknown, after.message)
-                self.journal.note_connectivity(spark, "unknown", after.unknown)
+                self.journal.note_connectivity(spark, "unknown", after.unknown, after.message)
             return
         if before.unknown:
             self._about_spark("Normal", spark, "SparkReachable", f"{spark} answers")
-            self.journal.note_connectivity(spark, "reachable")
+            self.journal.note_connectivity(spark, "reachable", message=f"{spark} answers")
         if before.scan and after.scan and before.scan.facts.boot_id != after.scan.facts.boot_id:
             self._about_spark("Warning", spark, "SparkRebooted", f"{spark} has booted since it was last seen")
+
+    def leased(self, spark: str, before: Lease, after: Lease) -> None:
+        """Somebody else keeps a Spark, or no longer does; taking what is free is news to nobody."""
+        if after.reason == before.reason:
+            return
+        if before.ours and not after.ours and after.message:
+            self._about_spark("Warning", spark, "LeaseLost", after.told())
+        elif after.reason in {"LeaseHeld", "LeaseUnavailable"}:
+            self._about_spark("Warning", spark, after.reason, after.told())
+        elif after.ours and before.reason == "LeaseHeld":
+            self._about_spark("Normal", spark, "LeaseTaken", f"it is kept by this sparkkeep now (token {after.token})")
 
     def begun(self, step: Step, revision: str) -> int:
         """A step is about to run; its command holds no secret."""
@@ -105,15 +149,21 @@ class History:
         outcome = OUTCOMES[report.result]
         self.journal.end_action(action, outcome=outcome, exit_status=report.status, stdout=report.output)
         if report.result is Result.DONE:
-            self._about("Normal", step.workload, step.spark, PAST[step.verb], step.cause)
+            self._about("Normal", step.workload, step.spark, step.event or PAST[step.verb], step.cause)
         elif report.result is not Result.FAILED:
-            reason = "OutcomeUnknown" if report.result is Result.UNKNOWN else "NotSent"
+            unsent = "LeaseLost" if report.lease_lost else "NotSent"
+            reason = "OutcomeUnknown" if report.result is Result.UNKNOWN else unsent
             self._about("Warning", step.workload, step.spark, reason, f"{step.verb}: {report.output}")
 
     def failed(self, instance: Instance, failure: Failure) -> None:
         """An instance failed; told again when its log explains more."""
-        waits = "waits for a change of its declaration" if failure.terminal else f"failure {failure.count}"
+        waits = waits_for(failure.reason, instance) if failure.terminal else f"failure {failure.count}"
         self._about("Warning", instance.workload, instance.spark, failure.reason, f"{failure.message} ({waits})")
+
+    def renewed(self, instance: Instance, failure: Failure) -> None:
+        """What an instance waited for has come: a secret or a login is another one."""
+        text = f"what it was shown when it failed ({failure.reason}) has changed since: it is tried again"
+        self._about("Normal", instance.workload, instance.spark, "SecretChanged", text)
 
     def reasons(self, spark: str, held: Iterable[Held]) -> None:
         """What is left alone on a Spark now; only what is new is told."""
@@ -124,8 +174,14 @@ class History:
             if self._told.get(key) == entry.reason:
                 continue
             self._told[key] = entry.reason
-            if entry.reason not in QUIET_REASONS and entry.until is None:
+            if entry.reason == DRAINING:
+                self._about("Normal", entry.workload, spark, entry.reason, entry.message)
+            elif entry.reason not in QUIET_REASONS and entry.until is None:
                 self._about("Warning", entry.workload, spark, entry.reason, entry.message)
+
+    def asked(self, workload: str) -> None:
+        """Somebody waits for a workload that does not answer now."""
+        self._about("Normal", workload, "", "Asked", "somebody asks for it, and it does not answer yet")
 
     def approved(self, plan: Plan) -> None:
         """A person released what a guard held back."""

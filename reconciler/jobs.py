@@ -6,56 +6,23 @@ instance claims is marked for removal. Order, ports and memory come later, in `r
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from reconciler.access import waits_for
+from reconciler.drift import drift
 from reconciler.images import has_image
-from reconciler.model import OWNER, SPEC, Container, Failure, Held, Instance, ProbeResult, Scan, World
-from reconciler.target import NO_CONTAINER, Target
+from reconciler.job import Job, Kind, held, job
+from reconciler.lacking import lacking, meanwhile
+from reconciler.model import OWNER, Container, Failure, Held, Instance, ProbeResult, Scan, World
+from reconciler.moments import clock
+from reconciler.on_demand import needed, resting, rests, unload, unneeded
+from reconciler.target import Target, why_missing
+from reconciler.vetting import vet
 
-
-class Kind(StrEnum):
-    """The shapes of work; `sequence` knows which steps each takes."""
-
-    PULL = "pull"
-    CREATE = "create"
-    RECREATE = "recreate"
-    START = "start"
-    UNPAUSE = "unpause"
-    RESTART = "restart"
-    UPDATE = "update"
-    PRUNE = "prune"
-
-
-FROM_IMAGE: Final = (Kind.CREATE, Kind.RECREATE)
-TELLABLE: Final = 3  # words of a list that are shown one by one
-TAKES_DOWN: Final = (Kind.PRUNE, Kind.RECREATE)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Job:
-    """One thing to do on one Spark. `instance` is missing for a prune, `container` for a first creation.
-
-    Made by the thousand and never changed; not `frozen`, since that makes it three times as costly to make.
-    """
-
-    kind: Kind
-    spark: str
-    workload: str
-    rank: int = 0
-    cause: str
-    instance: Instance | None = None
-    container: Container | None = None
-    failing: bool = False
-
-    @property
-    def stops(self) -> Container | None:
-        """The running container that this job takes down for good; what guards count."""
-        container = self.container
-        return container if container is not None and self.kind in TAKES_DOWN and container.running else None
+DEAD: Final = "Docker calls it dead: it could not be removed whole"
+NO_ORDERS: Final[Mapping[str, Job | Held | None]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,56 +34,45 @@ class SparkView:
     target: Target
     world: World
     owned: tuple[Container, ...]  # the containers that carry our owner label
+    orders: Mapping[str, Job | Held | None]  # by name, for the ranks of groups: decided for all at once
 
 
 def survey(view: SparkView) -> list[Job | Held]:
     """A job or a reason for each thing on this Spark that is not as it should be; nothing for what is."""
-    named = {container.name: container for container in view.scan.containers}
-    instances = view.target.instances[view.spark]
-    claimed = {instance.name for instance in instances}
-    unclaimed = [container for container in view.owned if container.name not in claimed]
-    found = [_unclaimed(view, container) for container in sorted(unclaimed, key=lambda c: c.name)]
-    for instance in instances:
-        container = named.get(instance.name)
-        if instance.workload in view.target.suspended:
+    unclaimed = {container.name: container for container in view.owned}
+    foreign = _foreign(view)
+    suspended = view.target.suspended
+    images, absent = view.scan.images, view.target.absent
+    open_to_all = not (foreign or suspended or view.world.failures or view.spark in view.target.cordoned)
+    found: list[Job | Held] = []
+    for instance in view.target.instances[view.spark]:
+        container = unclaimed.pop(instance.name, None)
+        if container is None and open_to_all and instance.plain and instance.spec.image in images:
+            found.append(absent[view.spark, instance.name])
+        elif instance.ranks > 1:
+            order = view.orders.get(instance.name)
+            found += (order,) if order is not None else ()
+        elif instance.workload in suspended:
             found.append(held(instance, "Suspended", f"{instance.workload} is suspended: nothing about it is changed"))
         elif container is None:
-            found.append(_absent(view, instance))
-        elif container.labels.get(OWNER) != view.target.owner:
-            found.append(held(instance, "NameTaken", _name_taken(container)))
+            stranger = foreign.get(instance.name)
+            found.append(_absent(view, instance) if stranger is None else name_taken(instance, stranger))
         elif container.spec_hash != instance.spec_hash:
             found.append(_drifted(view, instance, container))
         elif container.state == "running":
             found += _running(view, instance, container)
         else:
             found.append(_stopped(view, instance, container))
+    if unclaimed:
+        found[:0] = [_unclaimed(view, container) for _, container in sorted(unclaimed.items())]
     return found
 
 
-def held(instance: Instance, reason: str, message: str, *, until: float | None = None, terminal: bool = False) -> Held:
-    """A reason, at an instance's own address."""
-    return Held(
-        spark=instance.spark,
-        workload=instance.workload,
-        rank=instance.rank,
-        reason=reason,
-        message=message,
-        until=until,
-        terminal=terminal,
-    )
-
-
-def _job(kind: Kind, instance: Instance, container: Container | None, cause: str, *, failing: bool = False) -> Job:
-    return Job(
-        kind=kind,
-        spark=instance.spark,
-        workload=instance.workload,
-        rank=instance.rank,
-        cause=cause,
-        instance=instance,
-        container=container,
-        failing=failing,
-    )
+def _foreign(view: SparkView) -> dict[str, Container]:
+    """The containers that are not ours, by name."""
+    if len(view.owned) == len(view.scan.containers):
+        return {}
+    return {c.name: c for c in view.scan.containers if c.labels.get(OWNER) != view.target.owner}
 
 
 def _unclaimed(view: SparkView, container: Container) -> Job | Held:
@@ -125,17 +81,23 @@ def _unclaimed(view: SparkView, container: Container) -> Job | Held:
     if workload in view.target.suspended:
         message = f"{workload} is suspended: {container.name} stays"
         return Held(spark=view.spark, workload=workload, rank=rank, reason="Suspended", message=message)
+    if workload in view.target.unresolved:
+        message = f"what should run of {workload} is not known now: {container.name} stays"
+        return Held(spark=view.spark, workload=workload, rank=rank, reason="Unresolved", message=message)
     if container.state == "removing":
         message = f"Docker is removing {container.name}"
         return Held(spark=view.spark, workload=workload, rank=rank, reason="Removing", message=message)
     cause = _why_unclaimed(view, container)
-    return Job(kind=Kind.PRUNE, spark=view.spark, workload=workload, rank=rank, cause=cause, container=container)
+    return Job(Kind.PRUNE, view.spark, workload, rank, cause, container=container)
 
 
 def _why_unclaimed(view: SparkView, container: Container) -> str:
     name = container.workload
     if view.spark in view.target.drained and name in view.target.declared:
         return f"{view.spark} is being drained"
+    drained = next((h for h in view.target.refused if h.workload == name and h.reason == "Drained"), None)
+    if drained is not None and drained.spark == view.spark:
+        return drained.message
     if name not in view.target.declared:
         return f"{name or container.name} is not declared"
     if any(instance.workload == name for instance in view.target.instances[view.spark]):
@@ -144,56 +106,75 @@ def _why_unclaimed(view: SparkView, container: Container) -> str:
 
 
 def _absent(view: SparkView, instance: Instance) -> Job | Held:
-    if instance.on_demand:
-        return held(instance, "OnDemand", f"{instance.workload} starts when it is asked for")
+    if instance.on_demand and rests(instance, view.world):  # asked of a thousand that run always
+        return resting(instance, view.world)
     if view.spark in view.target.cordoned:
         return held(instance, "Cordoned", f"{view.spark} is cordoned: nothing new starts there")
-    return _when_possible(view, instance, Kind.CREATE, None, NO_CONTAINER)
+    return _in_the_way(view, instance, None, why_missing(instance)) or view.target.absent[instance.spark, instance.name]
 
 
 def _drifted(view: SparkView, instance: Instance, container: Container) -> Job | Held:
     cause = drift(container, instance)
     if container.state == "removing":
         return held(instance, "Removing", f"Docker is removing {container.name}")
-    if instance.on_demand:
-        return Job(
-            kind=Kind.PRUNE,
-            spark=view.spark,
-            workload=instance.workload,
-            rank=instance.rank,
-            cause=cause,
-            container=container,
-        )
+    if instance.on_demand and not needed(instance, view.world):
+        return Job(Kind.PRUNE, view.spark, instance.workload, instance.rank, cause, container=container)
     if view.spark in view.target.cordoned:
         text = f"{view.spark} is cordoned: {container.name} keeps running as it was ({cause})"
         return held(instance, "Cordoned", text)
-    return _when_possible(view, instance, Kind.RECREATE, container, cause)
+    return _recreated(view, instance, container, cause)
 
 
-def _running(view: SparkView, instance: Instance, container: Container) -> Iterator[Job | Held]:
+def _running(view: SparkView, instance: Instance, container: Container) -> list[Job | Held]:
     """A running container of the right spec."""
-    probe = view.world.probes.get((instance.workload, view.spark))
-    if view.world.restarts.get(container.id) == container.started_at:
-        yield _job(Kind.RESTART, instance, container, "a person asked for a restart")
-    elif (why := not_serving(instance, container, probe, view.world.now)) is not None:
-        yield _when_possible(view, instance, Kind.RESTART, container, why)
+    world = view.world
+    found: list[Job | Held] = []
+    if world.restarts.get(container.id) == container.started_at:
+        found.append(job(Kind.RESTART, instance, container, "a person asked for a restart"))
+    elif instance.on_demand and (ending := _unloaded(instance, container, world)) is not None:
+        return [ending]
+    elif instance.probe.kind != "none":
+        probe = world.probes.get((instance.workload, view.spark))
+        why = not_serving(instance, container, probe, world.now)
+        if why is not None:
+            found.append(waiting(instance, world) or job(Kind.RESTART, instance, container, why, failing=True))
     if container.restart_policy != instance.restart:
         cause = f"restart policy: {container.restart_policy} -> {instance.restart}"
-        yield _job(Kind.UPDATE, instance, container, cause)
+        found.append(job(Kind.UPDATE, instance, container, cause))
+    return found
+
+
+def _unloaded(instance: Instance, container: Container, world: World) -> Job | None:
+    """The end of one that runs on demand and nobody needs: unused, or it stopped answering and nobody waits for it."""
+    if (why := unneeded(instance, container, world)) is not None:
+        return unload(instance, container, *why)
+    if needed(instance, world):
+        return None
+    silent = not_serving(instance, container, world.probes.get((instance.workload, instance.spark)), world.now)
+    return unload(instance, container, "", f"{silent}; nobody waits for it", failing=True) if silent else None
 
 
 def _stopped(view: SparkView, instance: Instance, container: Container) -> Job | Held:
     """A container of the right spec that does not run."""
     match container.state:
-        case "exited" | "created" if instance.on_demand:
-            return held(instance, "OnDemand", f"{instance.workload} starts when it is asked for")
+        case "exited" | "created" if rests(instance, view.world):
+            return resting(instance, view.world, ended(container))
+        case "dead" if rests(instance, view.world):
+            return Job(Kind.PRUNE, view.spark, instance.workload, instance.rank, DEAD, container=container)
         case "exited" | "created":
-            return _when_possible(view, instance, Kind.START, container, _ended(container))
+            failure = view.world.failures.get((instance.workload, view.spark))
+            if failure is not None and failure.renewed and failure.spec_hash == instance.spec_hash:
+                cause = f"{ended(container)}, and its secrets have changed since it was made"
+                return _recreated(view, instance, container, cause)
+            return (
+                waiting(instance, view.world)
+                or lacking(instance, view.scan, view.target, view.world, container)
+                or job(Kind.START, instance, container, ended(container))
+            )
         case "paused":
-            return _job(Kind.UNPAUSE, instance, container, "somebody paused it")
+            return job(Kind.UNPAUSE, instance, container, "somebody paused it")
         case "dead":
-            cause = "Docker calls it dead: it could not be removed whole"
-            return _when_possible(view, instance, Kind.RECREATE, container, cause)
+            return _recreated(view, instance, container, DEAD)
         case "removing":
             return held(instance, "Removing", f"Docker is removing {container.name}")
         case _:
@@ -201,38 +182,56 @@ def _stopped(view: SparkView, instance: Instance, container: Container) -> Job |
             return held(instance, "Restarting", text)
 
 
-def _when_possible(
-    view: SparkView, instance: Instance, kind: Kind, container: Container | None, cause: str
-) -> Job | Held:
-    """The job, unless an earlier failure still holds it back; an image that is missing is fetched first."""
-    failure = view.world.failures.get((instance.workload, view.spark))
-    if (
-        failure is not None
-        and failure.spec_hash == instance.spec_hash
-        and (wait := _waiting(instance, failure, view.world.now))
-    ):
+def _recreated(view: SparkView, instance: Instance, container: Container, cause: str) -> Job | Held:
+    return _in_the_way(view, instance, container, cause) or job(Kind.RECREATE, instance, container, cause)
+
+
+def _in_the_way(view: SparkView, instance: Instance, container: Container | None, cause: str) -> Job | Held | None:
+    """What comes before a new container: the wait after an earlier failure, an image or weights that are missing."""
+    scan, world = view.scan, view.world
+    if world.failures and (wait := waiting(instance, world)):
         return wait
-    image = instance.spec.image
-    if kind not in FROM_IMAGE or has_image(view.scan.images, image):
-        return _job(kind, instance, container, cause, failing=kind is Kind.RESTART)
-    if (view.spark, image) in view.world.pulling:
-        return held(instance, "Pulling", f"{view.spark} is fetching {image}")
+    first = fetch(instance, scan, world, cause, container)
+    if first is None and instance.flags:
+        first = vet(instance, scan, world, view.target, container)
+    if instance.weights is None:
+        return first
+    return meanwhile(first, instance, world) or lacking(instance, scan, view.target, world, container)
+
+
+def fetch(
+    instance: Instance, scan: Scan, world: World, cause: str, container: Container | None = None
+) -> Job | Held | None:
+    """What stands between an instance and its image: a fetch, or the wait for one. None if the image is there."""
+    spark, image = instance.spark, instance.spec.image
+    if has_image(scan.images, image):
+        return None
+    if (spark, image) in world.pulling:
+        return held(instance, "Pulling", f"{spark} is fetching {image}")
     if instance.pull == "never":
-        text = f"{image} is not on {view.spark}, and `pull: never` forbids fetching it"
+        text = f"{image} is not on {spark}, and `pull: never` forbids fetching it"
         return held(instance, "ImageMissing", text)
-    return _job(Kind.PULL, instance, container, f"{image} is not on {view.spark} ({cause})")
+    return job(Kind.PULL, instance, container, f"{image} is not on {spark} ({cause})")
 
 
-def _waiting(instance: Instance, failure: Failure, now: float) -> Held | None:
+def waiting(instance: Instance, world: World) -> Held | None:
+    """The wait that an earlier failure of this instance imposes, if one does."""
+    failure = world.failures.get((instance.workload, instance.spark))
+    if failure is None or failure.spec_hash != instance.spec_hash:
+        return None
+    return _failed(instance, failure, world.now)
+
+
+def _failed(instance: Instance, failure: Failure, now: float) -> Held | None:
     if failure.terminal:
         return held(
             instance,
             failure.reason,
-            f"{failure.message} (waits for a change of its declaration)",
+            f"{failure.message} ({waits_for(failure.reason, instance)})",
             terminal=True,
         )
     if now < failure.retry_at:
-        text = f"{failure.message} (failure {failure.count}, next try in {failure.retry_at - now:.0f} s)"
+        text = f"{failure.message} (failure {failure.count}, next try at {clock(failure.retry_at)})"
         return held(instance, failure.reason, text, until=failure.retry_at)
     return None
 
@@ -249,7 +248,8 @@ def not_serving(instance: Instance, container: Container, probe: ProbeResult | N
     return None
 
 
-def _ended(container: Container) -> str:
+def ended(container: Container) -> str:
+    """How a container that does not run came to its end."""
     if container.state == "created":
         return f"it was created but did not start{': ' + container.error if container.error else ''}"
     if container.oom_killed:
@@ -257,46 +257,7 @@ def _ended(container: Container) -> str:
     return f"it exited with status {container.exit_code}"
 
 
-def _name_taken(container: Container) -> str:
-    return (
-        f"the name {container.name} is taken by a container that is not ours ({container.image}, {container.id[:12]})"
-    )
-
-
-def drift(container: Container, instance: Instance) -> str:
-    """Which fields of the spec differ, old to new, read from the container's own label."""
-    try:
-        old = json.loads(container.labels.get(SPEC, "{}"))
-    except ValueError:
-        old = {}
-    new = json.loads(instance.spec.canonical())
-    changed = [_change(field, old, new) for field in sorted({*old, *new}) if old.get(field) != new.get(field)]
-    return "changed: " + ("; ".join(changed) or "its spec (the container's label says nothing more)")
-
-
-def _change(field: str, old: Mapping[str, object], new: Mapping[str, object]) -> str:
-    before, after = old.get(field), new.get(field)
-    if field in {"env", "secrets"}:
-        return f"{field} {_names(before, after)}"
-    if isinstance(before, list) and isinstance(after, list) and (words := _words(before, after)):
-        return f"{field} {words}"
-    if isinstance(before, (list, dict)) or isinstance(after, (list, dict)):
-        return field
-    return f"{field} {before if before is not None else '(none)'} -> {after if after is not None else '(none)'}"
-
-
-def _names(before: object, after: object) -> str:
-    """The variables that came, went or changed; never their values, which people take for private."""
-    old, new = (dict(pairs) if isinstance(pairs, list) else {} for pairs in (before, after))
-    return ", ".join(sorted(name for name in {*old, *new} if old.get(name) != new.get(name)))
-
-
-def _words(before: list[object], after: list[object]) -> str:
-    """The few words of an argv that changed, each behind its flag; empty if it changed beyond telling so."""
-    if len(before) != len(after):
-        return ""
-    changed = [at for at, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
-    if len(changed) > TELLABLE:
-        return ""
-    flags = [f"{after[at - 1]} " if at and str(after[at - 1]).startswith("-") else "" for at in changed]
-    return ", ".join(f"{flag}{before[at]!s:.60} -> {after[at]!s:.60}" for flag, at in zip(flags, changed, strict=True))
+def name_taken(instance: Instance, stranger: Container) -> Held:
+    """A container that is not ours stands where the instance should."""
+    what = f"a container that is not ours ({stranger.image}, {stranger.id[:12]})"
+    return held(instance, "NameTaken", f"the name {stranger.name} is taken by {what}")

@@ -1,19 +1,17 @@
-"""From a recipe to an argv: how an instance of a workload is created, as data.
+"""From an instance to an argv: every docker command that is ever sent, as data.
 
-Pure. A declaration (workload + merged recipe) becomes a `LaunchSpec`, the spec becomes `docker run ...`.
+Pure. `reconciler.engines` has made a `LaunchSpec` of workload and recipe; here the spec becomes `docker run ...`.
 The spec's hash decides about drift: whatever is in it takes a new container to change; what is not in it
 (restart policy, probe, memory estimate, aliases) changes in place or only in our own head.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from pydantic import JsonValue
-
 from reconciler.model import (
+    FENCE,
     GENERATION,
     MEMORY,
     OWNER,
@@ -24,84 +22,24 @@ from reconciler.model import (
     WORKLOAD,
     Instance,
     LaunchSpec,
-    ProbeSpec,
 )
 from reconciler.shell import Arg, Argv, home_path
-from state.recipes import Recipe, SecretRef
 
 ENV_FOLDER: Final = "$HOME/.sparkkeep/env"
+MODS_FOLDER: Final = "$HOME/.sparkkeep/mods"
+DROP_CACHES: Final = "/proc/sys/vm/drop_caches"
 NAME_PREFIX: Final = "sparkkeep-"
-
-
-class NotLaunchable(Exception):
-    """A recipe that this version can't turn into a command; the text says what is missing."""
+# A folder that another user owns can't be opened further; whether it must be, the container's own words tell.
+OPENED: Final = 'mkdir -p -- "$@" && { chmod a+rwx -- "$@" || echo "sparkkeep: left as they are" >&2; }'
+FREED: Final = (
+    f"timeout 30 sync; if [ -w {DROP_CACHES} ]; then echo 3 > {DROP_CACHES}; "
+    f"else echo 3 | sudo -n tee {DROP_CACHES} > /dev/null; fi"
+)
 
 
 def container_name(workload: str, rank: int | None = None) -> str:
     """The one name an instance's container has on its Spark. `rank` is for groups; no workload's name has a `_`."""
     return f"{NAME_PREFIX}{workload}" if rank is None else f"{NAME_PREFIX}{workload}_{rank}"
-
-
-def flag_arguments(flags: Mapping[str, JsonValue]) -> Iterator[str]:
-    """A flags map as arguments, by name: `true` is a bare flag, `false` and null leave it out, maps become JSON.
-
-    The order in the file means nothing, so it must not look like drift.
-    """
-    for name, value in sorted(flags.items()):
-        if value is None or value is False:
-            continue
-        yield f"--{name}"
-        if value is True:
-            continue
-        if isinstance(value, list):
-            yield from (_flag_text(item) for item in value)
-        else:
-            yield _flag_text(value)
-
-
-def _flag_text(value: JsonValue) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def launch_spec(recipe: Recipe) -> LaunchSpec:
-    """Everything that decides how the container is created. Raises NotLaunchable."""
-    if recipe.engine != "container":
-        raise NotLaunchable(f"engine {recipe.engine}: this version launches `engine: container` recipes only")
-    plain = {key: value for key, value in recipe.env.items() if isinstance(value, str)}
-    secret = {key: value.secret for key, value in recipe.env.items() if isinstance(value, SecretRef)}
-    return LaunchSpec(
-        image=recipe.image,
-        entrypoint=None if recipe.entrypoint is None else tuple(recipe.entrypoint),
-        command=(*recipe.command, *flag_arguments(recipe.flags)),
-        env=tuple(sorted(plain.items())),
-        secrets=tuple(sorted(secret.items())),
-        mounts=tuple((mount.source, mount.target, mount.read_only) for mount in recipe.mounts),
-        port=recipe.port,
-        ports=tuple((port.host, port.container, port.protocol) for port in recipe.ports),
-        gpus=recipe.gpus == "all",
-        shm=recipe.shm,
-        network=recipe.network,
-        ipc=recipe.ipc,
-        user=recipe.user,
-        workdir=recipe.workdir,
-        ulimits=tuple(sorted(recipe.ulimits.items())),
-        devices=tuple(recipe.devices),
-        cap_add=tuple(recipe.cap_add),
-        init=recipe.init,
-    )
-
-
-def probe_spec(recipe: Recipe) -> ProbeSpec:
-    """The recipe's probe, with the port that it asks."""
-    probe = recipe.probe
-    return ProbeSpec(
-        kind=probe.kind,
-        path=probe.path,
-        port=probe.port or recipe.port or 0,
-        interval=probe.interval,
-        timeout=probe.timeout,
-        failures=probe.failures,
-    )
 
 
 def labels(instance: Instance, *, owner: str, revision: str) -> dict[str, str]:
@@ -135,6 +73,12 @@ def create(instance: Instance, *, owner: str, revision: str) -> Argv:
     )
 
 
+def with_fence(argv: Argv, token: int) -> Argv:
+    """The command of `create` as it is sent: the token of the lease is known only then, and is no part of a plan."""
+    at = argv.index("--label")
+    return (*argv[:at], "--label", f"{FENCE}={token}", *argv[at:])
+
+
 def _isolation(spec: LaunchSpec) -> Iterator[Arg]:
     """What the container shares with the Spark, and what it may use of it."""
     yield from ("--network", spec.network)
@@ -151,6 +95,9 @@ def _isolation(spec: LaunchSpec) -> Iterator[Arg]:
     yield from _each("--ulimit", (f"{name}={limit}" for name, limit in spec.ulimits))
     yield from _each("--device", spec.devices)
     yield from _each("--cap-add", spec.cap_add)
+    if spec.privileged:
+        yield "--privileged"
+    yield from _each("--security-opt", spec.security_opt)
     if spec.init:
         yield "--init"
 
@@ -184,6 +131,29 @@ def pull(image: str) -> Argv:
 def make_folders(paths: Iterable[str]) -> Argv:
     """Create the folders of mounts declared with `create: true`, as the SSH user, before Docker would as root."""
     return ("mkdir", "-p", "--", *(home_path(path) for path in paths))
+
+
+def open_folders(paths: Iterable[str]) -> Argv:
+    """Create folders that a container's own user, whichever that is, must be able to write to."""
+    return ("sh", "-c", OPENED, "sparkkeep-folders", *(home_path(path) for path in paths))
+
+
+def mod_folder(digest: str) -> str:
+    """Where a mod of this content lies on every Spark."""
+    return f"{MODS_FOLDER}/{digest}"
+
+
+def deliver(name: str, digest: str) -> Argv:
+    """A mod goes from the mods folder here to the Spark, told as people would do it.
+
+    What is sent is made at the last moment, by `reconciler.delivery`.
+    """
+    return ("cp", "-r", "--", f"mods/{name.removeprefix('mods/')}", home_path(mod_folder(digest)))
+
+
+def free_page_cache() -> Argv:
+    """Let go of what the kernel keeps of files, as root or where sudo asks for no password."""
+    return ("sh", "-c", FREED)
 
 
 def start(container: str) -> Argv:

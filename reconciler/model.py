@@ -9,11 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Final
 
+from pydantic import JsonValue
+
+from reconciler.lease import Lease
+from reconciler.preflight.tables import Table
 from reconciler.shell import Argv, join
+from reconciler.weights.cache import Want
+from reconciler.weights.lack import Lack
 
 # Labels: a container's memory of who made it, for what, and from which spec. `PREFIX` is part of the contract.
 OWNER: Final = "sparkkeep.owner"
@@ -24,6 +30,14 @@ REVISION: Final = "sparkkeep.revision"
 SPEC_HASH: Final = "sparkkeep.spec-hash"
 SPEC: Final = "sparkkeep.spec"
 MEMORY: Final = "sparkkeep.memory"
+FENCE: Final = "sparkkeep.fence"  # the token of the lease under which it was created; no part of what should be
+
+MOST_DIGITS: Final = 15  # of a number in a label: what a shell can count with, more than any token or memory needs
+
+
+def _number(text: str) -> int:
+    """A whole number in a label, 0 for anything else. Anybody may write labels: `²` is a digit that is no number."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else 0
 
 
 class Value:
@@ -50,6 +64,7 @@ class Container(Value):
     finished_at: float = 0.0
     restart_count: int = 0
     restart_policy: str = "no"
+    stop_timeout: float | None = None  # seconds that it was given at its creation to stop before it is killed
 
     @property
     def workload(self) -> str:
@@ -59,8 +74,7 @@ class Container(Value):
     @property
     def rank(self) -> int:
         """Its rank in a group; 0 outside groups."""
-        text = self.labels.get(RANK, "0")
-        return int(text) if text.isdigit() else 0
+        return _number(self.labels.get(RANK, ""))
 
     @property
     def spec_hash(self) -> str:
@@ -70,8 +84,12 @@ class Container(Value):
     @property
     def memory(self) -> int:
         """Bytes that its workload was declared to need when it was created; 0 if nobody said."""
-        text = self.labels.get(MEMORY, "0")
-        return int(text) if text.isdigit() else 0
+        return _number(self.labels.get(MEMORY, ""))
+
+    @property
+    def fence(self) -> int:
+        """The token of the lease under which it was created; 0 if it says none."""
+        return _number(self.labels.get(FENCE, ""))
 
     @property
     def running(self) -> bool:
@@ -90,17 +108,30 @@ class Gpu(Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rdma(Value):
+    """One RDMA device, as it serves one network interface. `gid_index` is that of RoCE v2 over IPv4, if any."""
+
+    device: str
+    interface: str
+    gid_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts(Value):
-    """What the machine says of itself. Sizes in bytes. `gpus`, `disk_free` and `interfaces` come with full scans."""
+    """What the machine says of itself. Sizes in bytes. `gpus` and disk come with full scans, the network with few."""
 
     boot_id: str
     memory_total: int
     memory_available: int
     listeners: frozenset[int]
+    memory_free: int | None = None  # without the page cache, which CUDA counts as taken
     disk_free: int | None = None
     disk_total: int | None = None
     gpus: tuple[Gpu, ...] = ()
+    gpu: bool | None = None  # whether there is one; None if that is not known (the driver did not answer)
+    rdma: tuple[Rdma, ...] = ()
     interfaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settled_at: float = 0.0  # when the network was last asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +142,7 @@ class Scan(Value):
     ended: float
     taken_at: float
     containers: tuple[Container, ...]
-    images: frozenset[str]  # every tag, digest reference and id that the Spark's engine can run
+    images: Mapping[str, frozenset[str]]  # what the Spark's engine can run: reference -> the image's id and digests
     facts: Facts
 
 
@@ -132,6 +163,9 @@ class Sight(Value):
     def current(self) -> Scan | None:
         """The last scan, if the Spark still answers."""
         return None if self.unknown else self.scan
+
+
+NEVER_SEEN: Final = Sight()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,15 +190,16 @@ class LaunchSpec(Value):
     devices: tuple[str, ...] = ()
     cap_add: tuple[str, ...] = ()
     init: bool = False
+    privileged: bool = False
+    security_opt: tuple[str, ...] = ()
 
     def canonical(self) -> str:
         """JSON without the defaults, so that a field added by a later version changes no hash."""
-        given = {
-            name: value
-            for name in self.__dataclass_fields__
-            if (value := getattr(self, name)) != self.__dataclass_fields__[name].default
-        }
-        return json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(self.given(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    def given(self) -> dict[str, object]:
+        """The fields that are not at their defaults."""
+        return {name: value for name, default in SPEC_DEFAULTS if (value := getattr(self, name)) != default}
 
     def digest(self) -> str:
         """16 hex digits: short enough to read, long enough not to collide in a fleet."""
@@ -177,9 +212,16 @@ class LaunchSpec(Value):
         return own + tuple(host for host, _, _ in self.ports)
 
 
+SPEC_DEFAULTS: Final = tuple((each.name, each.default) for each in fields(LaunchSpec))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSpec(Value):
-    """How to ask an instance whether it serves. Durations in seconds."""
+    """How to ask an instance whether it serves. Durations in seconds.
+
+    Kinds of models are asked twice: for their health page every `interval`, and for their canary at `path` (left
+    at its default: the kind's own) every `canary_interval`, by the name that the model is served by.
+    """
 
     kind: str = "none"
     path: str = "/health"
@@ -187,6 +229,12 @@ class ProbeSpec(Value):
     interval: float = 10.0
     timeout: float = 5.0
     failures: int = 3
+    health: str = "/health"
+    model: str = ""
+    voice: str = "alloy"
+    canary_interval: float = 60.0
+    canary_timeout: float = 60.0
+    canary_failures: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,13 +245,19 @@ class Instance(Value):
     kind: str  # model | service
     spark: str
     rank: int = 0
+    ranks: int = 1  # of the group that it belongs to; 1 is no group
+    head: str = ""  # the Spark of rank 0; empty outside groups
     name: str
     spec: LaunchSpec
     spec_hash: str
     ports: tuple[int, ...] = ()  # of the Spark, that it listens on
     memory: int = 0
+    memory_source: str = "stated"  # or measured, estimated, unknown: then it is not started
+    memory_lines: tuple[str, ...] = ()  # the arithmetic, for people
     restart: str = "no"
     create_folders: tuple[str, ...] = ()
+    open_folders: tuple[str, ...] = ()  # the same, and the container's user may write there whoever that is
+    mods: tuple[tuple[str, str], ...] = ()  # name and digest of each, in the order they run
     pull: str = "missing"
     probe: ProbeSpec = ProbeSpec()
     stop_timeout: float = 30.0
@@ -211,13 +265,34 @@ class Instance(Value):
     priority: int = 0
     generation: int = 1
     on_demand: bool = False
+    idle: float | None = None  # on demand: seconds without a request after which it is stopped; None: never for that
+    replicas: int = 1  # instances of its workload, each able to answer alone
+    engine: str = "container"
+    flags: Mapping[str, JsonValue] = field(
+        default_factory=dict
+    )  # as the recipe gives them, where the image can be asked
+    patched: bool = False  # mods change the program before it starts
+    weights: Want | None = None  # what must lie whole in its Spark's cache before it starts, as far as that is known
+
+    @property
+    def plain(self) -> bool:
+        """Nothing but its image has to be there before it may start, and nobody has to want it."""
+        return not (self.flags or self.weights or self.on_demand or self.ranks > 1)
+
+    @property
+    def alone(self) -> bool:
+        """A model that takes its time to load, and its Spark for itself while it does."""
+        return self.kind == "model" and (self.probe.kind != "none" or self.ranks > 1)
 
 
 class Verb(StrEnum):
     """What a step does; the words a person reads in a plan."""
 
     PULL = "pull"
+    ASK = "ask"
     MKDIR = "mkdir"
+    DELIVER = "deliver"
+    FREE = "free"
     CREATE = "create"
     START = "start"
     RESTART = "restart"
@@ -225,6 +300,15 @@ class Verb(StrEnum):
     UNPAUSE = "unpause"
     STOP = "stop"
     REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login(Value):
+    """How to log in to a registry. The password is the secret of that name, looked up when it is needed."""
+
+    registry: str
+    user: str
+    secret: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,8 +330,13 @@ class Step(Value):
     destructive: bool = False
     look_first: str = ""
     secrets: tuple[tuple[str, str], ...] = ()
+    login: Login | None = None  # for a fetch: who logs in to the registry before it
+    mod: str = ""  # digest of the mod that it delivers
     name: str = ""  # of the container
     failing: bool = False  # the step answers a failure, which counts towards the backoff
+    event: str = ""  # the reason that its event is told by, where the verb alone says too little
+    sake: str = ""  # the workload that it makes room for, where that runs on demand
+    drains: tuple[str, str] | None = None  # of a stop that waits for requests: the instance that has them under way
     timeout: float = 60.0
 
     @property
@@ -268,6 +357,9 @@ class Held(Value):
     until: float | None = None
     terminal: bool = False
     approvable: bool = False  # a person's `sparkkeep apply` releases it
+    want: Want | None = None  # weights that its Spark is to fetch meanwhile
+    blockers: tuple[str, ...] = ()  # workloads whose stop would let it start, or whose start is waited for
+    drains: tuple[str, str] | None = None  # the instance that gets no new requests meanwhile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,6 +395,7 @@ class Failure(Value):
     terminal: bool = False
     retry_at: float = 0.0
     log: tuple[str, ...] = ()
+    renewed: bool = False  # the secrets that it had have changed since: what is left of it is made anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,6 +410,31 @@ class ProbeResult(Value):
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish(Value):
+    """What apps want of one workload that runs on demand (`reconciler.demand`)."""
+
+    turn: int = 0  # its place in the order of asking; 0: nobody waits for it
+    under_way: int = 0  # requests that have begun and not ended
+    last: float = 0.0  # on the loop's own clock: when it was used, or somebody who waited left
+    served: bool = False  # a request was under way since it was asked for
+    yields: bool = False  # it may be stopped for another although it was used just now, and is not started
+    abandoned: bool = False  # whoever waited for it has left before it served anybody
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody waits for it, and it is its turn: it shall run."""
+        return self.turn > 0 and not self.yields
+
+    @property
+    def busy(self) -> bool:
+        """Stopping it would hurt somebody: a request is under way, or it has been started for one that waits."""
+        return self.under_way > 0 or (self.turn > 0 and not (self.yields and self.served))
+
+
+NO_WISH: Final = Wish()
+
+
 Key = tuple[str, str]  # workload, Spark: what failures and probe results are remembered by
 
 
@@ -328,9 +446,23 @@ class World(Value):
     now: float
     failures: Mapping[Key, Failure] = field(default_factory=dict)
     probes: Mapping[Key, ProbeResult] = field(default_factory=dict)
+    loads: Mapping[Key, str] = field(default_factory=dict)  # how far a model is that still loads, in words
     pulling: frozenset[tuple[str, str]] = frozenset()  # Spark, image
     suspended: frozenset[str] = frozenset()
     cordoned: frozenset[str] = frozenset()
     drained: frozenset[str] = frozenset()
     restarts: Mapping[str, float] = field(default_factory=dict)  # container id -> the start that a person wants ended
     approved: frozenset[str] = frozenset()  # ids of containers that a person agreed to lose
+    answers: Mapping[tuple[str, str], Table | None] = field(default_factory=dict)  # engine, image id: its own help
+    asking: frozenset[tuple[str, str, str]] = frozenset()  # Spark, engine, image id
+    lenient: bool = False  # for people who ask what would happen: what was last seen is taken to hold
+    led: frozenset[str] = frozenset()  # ids of workers' containers that were seen beside a head
+    commits: Mapping[Key, str] = field(default_factory=dict)  # what caches have for groups that name no commit
+    leases: Mapping[str, Lease] = field(default_factory=dict)  # by Spark; one without is shared with nobody
+    weights: Mapping[tuple[str, Want], Lack] = field(default_factory=dict)  # Spark, revision: what a launch waits for
+    wishes: Mapping[str, Wish] = field(default_factory=dict)  # by workload; what runs on demand and has none is unasked
+    clock: float = 0.0  # the loop's own clock, on which `Wish.last` was read
+    returning: Mapping[str, int] = field(default_factory=dict)  # Spark -> bytes of what we stopped that are not back
+    under_way: Mapping[Key, int] = field(default_factory=dict)  # requests, by the instance that they are under way at
+    stopping: frozenset[Key] = frozenset()  # instances whose stop was sent, until the next look
+    draining: Mapping[Key, float] = field(default_factory=dict)  # since when, by `clock`, an instance gets no new ones

@@ -16,6 +16,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -26,8 +27,10 @@ from reconciler.images import familiar
 from reconciler.linkdown import ChannelRefused, CommandTimeout
 from reconciler.model import OWNER, SPEC, Container, Scan
 from reconciler.ssh import Link
+from state.fields import MAX_SECONDS
 
 DEADLINE: Final = 10.0  # seconds
+SETTLED_FOR: Final = 300.0  # seconds for which interfaces are taken to stay as they are
 FROM_SOCKET: Final = frozenset({"containers", "images"})
 SIGNS: Final = (  # what the docker command says when it can't ask the Engine
     ("permission denied", "EngineDenied", "this user may not use Docker: add it to the group `docker`, then reconnect"),
@@ -35,9 +38,14 @@ SIGNS: Final = (  # what the docker command says when it can't ask the Engine
     ("failed to connect to the docker API", "EngineDown", "the Docker Engine does not run"),
     ("not found", "EngineMissing", "there is no `docker` command: install Docker"),
 )
+# Seconds before the next look where the list names a container that can't be inspected: it went away in between, or
+# Docker is only making it (it is listed some moments before it can be asked for; longer on a busy Spark).
+LOOK_AGAIN: Final = (0.0, 0.1, 0.4)
+IDENTITY: Final = re.compile(r"[0-9a-f]{12,64}")
 A = TypeVar("A")
 B = TypeVar("B")
-Seen = tuple[tuple[Container, ...], frozenset[str]]
+Images = Mapping[str, frozenset[str]]
+Seen = tuple[tuple[Container, ...], Images]
 
 
 async def scan(
@@ -53,13 +61,17 @@ async def scan(
 ) -> Scan:
     """Look at a Spark. A quick scan (not `full`) carries the slow facts over from `before`.
 
+    A full one asks for them, and every five minutes, or after a reboot, also for those that hardly ever change.
+
     Raises ScanFailed or LinkDown.
     """
     began, taken_at = clock(), now()
     full = full or before is None
+    settled = full and not (before is not None and 0 <= taken_at - before.facts.settled_at < SETTLED_FOR)
+    ask = partial(_sections, link, engine, full=full, settled=settled, limit=deadline)
     try:
         async with asyncio.timeout(deadline):
-            found, (containers, images) = await _look(link, engine, full=full, owner=owner, limit=deadline)
+            found, (containers, images) = await _look(engine, ask, owner=owner)
     except (TimeoutError, CommandTimeout) as late:
         raise ScanFailed("ScanTimeout", f"the Spark did not answer a scan within {deadline:g} s") from late
     known = before.facts if before is not None else None
@@ -69,12 +81,12 @@ async def scan(
         taken_at=taken_at,
         containers=containers,
         images=images,
-        facts=facts.read_facts(found, before=known),
+        facts=facts.read_facts(found, at=taken_at, before=known),
     )
 
 
 async def _look(
-    link: Link, engine: Engine, *, full: bool, owner: str, limit: float
+    engine: Engine, ask: Callable[..., Awaitable[Mapping[str, Section]]], *, owner: str
 ) -> tuple[Mapping[str, Section], Seen]:
     """Sections and containers, over the socket if it can be had.
 
@@ -83,23 +95,25 @@ async def _look(
     """
     if not engine.by_cli:
         try:
-            return await _both(_sections(link, engine, full=full, cli=False, limit=limit), _from_socket(engine, owner))
+            return await _both(ask(cli=False), _from_socket(engine, owner))
         except ChannelRefused:
             pass
-    found = await _sections(link, engine, full=full, cli=True, limit=limit)
+    found = await ask(cli=True)
     seen = _from_cli(found, owner)
     engine.use_cli()
     return found, seen
 
 
-async def _sections(link: Link, engine: Engine, *, full: bool, cli: bool, limit: float) -> Mapping[str, Section]:
+async def _sections(
+    link: Link, engine: Engine, *, full: bool, settled: bool, cli: bool, limit: float
+) -> Mapping[str, Section]:
     """What the one command of a scan printed, checked to be whole."""
     nonce = secrets.token_hex(8)
-    script = facts.script(nonce, full=full, cli=cli)
+    script = facts.script(nonce, full=full, settled=settled, cli=cli)
     if cli:
         script = docker_host(engine.socket_path) + script
-    outcome = await link.run(script, timeout=limit)
-    found = facts.sections(outcome.stdout, nonce)
+    answer = await link.ask(script, facts.end_mark(nonce), timeout=limit)
+    found = facts.sections(answer, nonce)
     if cli:
         _check_cli(found)
     facts.check(found, facts.REQUIRED if cli else facts.REQUIRED - FROM_SOCKET)
@@ -118,12 +132,7 @@ def _check_cli(found: Mapping[str, Section]) -> None:
 async def _from_socket(engine: Engine, owner: str) -> Seen:
     """Containers and images as the Engine tells them. Raises ScanFailed, ChannelRefused, LinkDown."""
     try:
-        try:
-            containers = await _containers(engine, owner)
-        except EngineError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            containers = await _containers(engine, owner)  # one went away between list and inspect: look again
+        containers = await _containers(engine, owner)
         images = await engine.get("/images/json")
         return containers, images_from_list(images)
     except EngineDown as error:
@@ -135,7 +144,18 @@ async def _from_socket(engine: Engine, owner: str) -> Seen:
 
 
 async def _containers(engine: Engine, owner: str) -> tuple[Container, ...]:
-    """All containers; those of ours in full."""
+    """All containers; those of ours in full. Raises EngineError if a listed one is still not to be had at the end."""
+    for pause in LOOK_AGAIN:
+        try:
+            return await _listed(engine, owner)
+        except EngineError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+        await asyncio.sleep(pause)
+    return await _listed(engine, owner)
+
+
+async def _listed(engine: Engine, owner: str) -> tuple[Container, ...]:
     listed = await engine.get("/containers/json?all=1")
     return tuple(
         [
@@ -163,12 +183,19 @@ def _from_cli(found: Mapping[str, Section], owner: str) -> Seen:
         raise ScanFailed("ScanFailed", f"the docker command's answer makes no sense: {error!r}") from error
 
 
+def _identity(text: str) -> str:
+    """A container's id. It will stand in commands, so it is what Docker makes of ids and nothing else."""
+    if not IDENTITY.fullmatch(text):
+        raise ValueError(f"{text[:80]!r} is no container's id")
+    return text
+
+
 def container_from_inspect(item: Mapping[str, Any]) -> Container:
     """A container as `docker inspect` and `GET /containers/ID/json` describe it."""
     state, config, host = item["State"], item["Config"], item.get("HostConfig") or {}
     labels = config.get("Labels") or {}
     return Container(
-        id=item["Id"],
+        id=_identity(item["Id"]),
         name=item["Name"].removeprefix("/"),
         image=config["Image"],
         image_id=item.get("Image") or "",
@@ -182,7 +209,13 @@ def container_from_inspect(item: Mapping[str, Any]) -> Container:
         finished_at=unix_time(state.get("FinishedAt") or ""),
         restart_count=item.get("RestartCount") or 0,
         restart_policy=(host.get("RestartPolicy") or {}).get("Name") or "no",
+        stop_timeout=_patience(config.get("StopTimeout")),
     )
+
+
+def _patience(seconds: object) -> float | None:
+    """What a container says of its stop, as far as a desired state could have asked for it."""
+    return float(seconds) if isinstance(seconds, int) and 0 <= seconds <= MAX_SECONDS else None
 
 
 def container_from_list(item: Mapping[str, Any]) -> Container:
@@ -192,7 +225,7 @@ def container_from_list(item: Mapping[str, Any]) -> Container:
     status = re.match(r"(?:Exited|Restarting) \((\d+)\)", item.get("Status") or "")
     published = (port["PublicPort"] for port in item.get("Ports") or () if port.get("PublicPort"))
     return Container(
-        id=item["Id"],
+        id=_identity(item["Id"]),
         name=next((name for name in names if "/" not in name), item["Id"][:12]),  # with "/": a link's alias
         image=item["Image"],
         image_id=item.get("ImageID") or "",
@@ -235,29 +268,39 @@ def _declared(text: str) -> set[int]:
         spec = json.loads(text) if text else {}
         own = {spec["port"]} if spec.get("port") and spec.get("network", "host") == "host" else set()
         return {int(port) for port in (*own, *(row[0] for row in spec.get("ports") or ()))}
-    except (ValueError, TypeError, AttributeError, LookupError):
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
         return set()
 
 
-def images_from_list(items: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Every tag, digest reference and id in the answer to `GET /images/json`."""
+def images_from_list(items: Iterable[Mapping[str, Any]]) -> Images:
+    """Every tag, digest reference and id in the answer to `GET /images/json`, with what identifies its image."""
     return _references(
-        name for item in items for name in (item["Id"], *(item.get("RepoTags") or ()), *(item.get("RepoDigests") or ()))
+        (item["Id"], name)
+        for item in items
+        for name in (item["Id"], *(item.get("RepoTags") or ()), *(item.get("RepoDigests") or ()))
     )
 
 
-def images_from_rows(rows: Iterable[Mapping[str, str]]) -> frozenset[str]:
+def images_from_rows(rows: Iterable[Mapping[str, str]]) -> Images:
     """The same from the rows of `docker images --no-trunc --digests --format '{{json .}}'`."""
     return _references(
-        name
+        (row["ID"], name)
         for row in rows
         for name in (row["ID"], f"{row['Repository']}:{row['Tag']}", f"{row['Repository']}@{row['Digest']}")
     )
 
 
-def _references(names: Iterable[str]) -> frozenset[str]:
-    """As listed, and in the short form that `has_image` looks for (some engines list `docker.io/...`)."""
-    return frozenset(form for name in names if "<none>" not in name for form in (name, familiar(name)))
+def _references(names: Iterable[tuple[str, str]]) -> Images:
+    """From (id, name): names as listed, and in the short form that `has_image` looks for (`docker.io/...` is gone).
+
+    An image is identified by its id and by its digests: engines that store images differently give other ids.
+    """
+    named = [(id_, name) for id_, name in names if "<none>" not in name]
+    known: dict[str, set[str]] = {}
+    for id_, name in named:
+        known.setdefault(id_, {id_}).update(name.partition("@")[2:])
+    identities = {id_: frozenset(marks - {""}) for id_, marks in known.items()}
+    return {form: identities[id_] for id_, name in named for form in (name, familiar(name))}
 
 
 def unix_time(text: str) -> float:

@@ -92,7 +92,7 @@ class Command(asyncssh.SSHClientSession[bytes]):
 
     def abort(self) -> None:
         """Kill the command, and give its channel and seat up."""
-        _kill(self.chan)
+        kill(self.chan)
         self._leave()
 
     def _fail(self, error: LinkDown) -> None:
@@ -130,7 +130,7 @@ class Tail(_Piped, SSHClientStreamSession[bytes]):
 
     def abort(self) -> None:
         """Kill the command, and give its channel and seat up."""
-        _kill(self.chan)
+        kill(self.chan)
         self._leave()
 
 
@@ -142,7 +142,7 @@ class Unix(_Piped, SSHUNIXStreamSession[bytes]):
     """A forwarded socket."""
 
 
-def _kill(chan: asyncssh.SSHClientChannel[bytes] | None) -> None:
+def kill(chan: asyncssh.SSHClientChannel[bytes] | None) -> None:
     """Ask the Spark to kill the channel's command, and give the channel up."""
     if chan is not None:
         with suppress(OSError):

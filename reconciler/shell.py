@@ -12,6 +12,8 @@ proper prefix of what we send can run (`tests/unit/test_shell.py` tries every on
 
 from __future__ import annotations
 
+import base64
+import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -72,8 +74,31 @@ def split(line: str) -> tuple[str, ...]:
 
 
 def guarded(script: str) -> str:
-    """`script` (whole lines of shell) as standard input for `REMOTE_SHELL`: it runs whole or not at all."""
-    return "{\n" + script + "\n}\n"
+    """`script` (whole lines of shell) as standard input for `REMOTE_SHELL`: it runs whole or not at all.
+
+    Then that shell ends, and does not wait for the end of its input. That comes by itself, but not from a sender that
+    was frozen or lost its power in between: and what the shell has open stays locked until it ends.
+    """
+    return "{\n" + script + "\nexit\n}\n"
+
+
+def asked(script: str) -> str:
+    """`script` for a `REMOTE_SHELL` that more scripts follow: nothing in it can read those as its own input."""
+    return "{\n" + script + "\n} </dev/null\n"
+
+
+def apart(script: str, mark: str) -> str:
+    """`script` for a shell that goes on after it, whatever it defines, opens or ends; then `mark` is printed."""
+    return f"(\n{script}\n)\nprintf %s {quote(mark)}"
+
+
+def piped(argv: Argv, data: bytes) -> str:
+    """A script that gives `data` to `argv` as its input and prints its output in base64: any bytes, both ways.
+
+    `printf` is built into the shell, so that the data may be longer than a command line.
+    """
+    output = f"{join(argv)} | base64"
+    return f"printf %s {base64.b64encode(data).decode()} | base64 -d | {output}" if data else output
 
 
 def with_env_file(folder: str, name: str, values: Mapping[str, str], argv: Argv) -> str:
@@ -90,6 +115,39 @@ def with_env_file(folder: str, name: str, values: Mapping[str, str], argv: Argv)
             join(argv),
             "status=$?",
             f"rm -f {path}",
+            "exit $status",
+        )
+    )
+
+
+def appended(data: bytes, path: Arg) -> str:
+    """A line of script that appends `data`, any bytes, to a file."""
+    return f"printf %s {shlex.quote(base64.b64encode(data).decode())} | base64 -d >> {quote(path)}"
+
+
+def with_login(registry: str, user: str, password: str, argv: Argv) -> str:
+    """A script that runs `argv` (a docker command) logged in to a registry, or as it is if the login fails.
+
+    The login is kept in a folder of its own, in memory where that is possible, and removed with it: the password
+    neither stays on the Spark nor stands in any argv, and what the user there has logged in to is left alone. An
+    entry in that folder's configuration keeps docker from handing the password to a key ring.
+    """
+    config = json.dumps({"auths": {registry: {}}})
+    login = join(("docker", "login", "--username", user, "--password-stdin", registry))
+    command = join(argv)
+    return "\n".join(
+        (
+            "umask 077",
+            "keep=$(mktemp -d /dev/shm/sparkkeep-XXXXXXXX 2>/dev/null || mktemp -d) || exit 1",
+            """trap 'rm -rf "$keep"' EXIT""",
+            "trap 'exit 143' HUP INT TERM",
+            f'printf %s {shlex.quote(config)} > "$keep/config.json" || exit 1',
+            f'if printf %s {shlex.quote(password)} | DOCKER_CONFIG="$keep" {login} >/dev/null; then',
+            f'DOCKER_CONFIG="$keep" {command}',
+            f"else {command}",
+            "fi",
+            "status=$?",
+            'rm -rf "$keep"',
             "exit $status",
         )
     )

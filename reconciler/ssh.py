@@ -26,6 +26,7 @@ from reconciler.hostkeys import HostKeys
 from reconciler.linkdown import CommandTimeout, LinkDown
 from reconciler.sessions import Command, Outcome, Tail, executing, to_port, to_socket
 from state.desired import Spark
+from state.log_context import no_pass
 
 __all__ = ["Link", "Outcome", "Reconnect", "Stream", "Timing"]
 
@@ -106,6 +107,13 @@ class Link:
             command.ended.cancel()
             self._channels.give_up(command)
 
+    async def ask(self, script: str, mark: str, *, timeout: float) -> str:
+        """What a script prints up to `mark`, its last words. It runs in a shell that is kept for the next question.
+
+        Raises LinkDown. An answer without the mark is not whole. For scripts that only look.
+        """
+        return await self._channels.ask(script, mark, timeout)
+
     async def stream(self, script: str, *, timeout: float = 10.0) -> AsyncGenerator[str, None]:
         """The lines that a script prints (both of its streams), as they come. `timeout` is for the opening.
 
@@ -153,7 +161,7 @@ class Link:
         if self._closed:
             raise LinkDown("LinkClosed", f"sparkkeep has closed its connection to {self.name}")
         if self._opening is None:
-            self._opening = asyncio.create_task(self._open(), name=f"ssh {self.name}")
+            self._opening = asyncio.create_task(self._open(), name=f"ssh {self.name}", context=no_pass())
             self._opening.add_done_callback(self._opened)
         opening = self._opening
         try:

@@ -6,10 +6,13 @@ Read from the loop, never written back. Conditions keep the time of their last f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
+from reconciler.lease import Lease
 from reconciler.loop import Loop
-from reconciler.model import OWNER, Container, Instance, Plan, Sight, Step
+from reconciler.memory.estimate import Source
+from reconciler.model import OWNER, Container, Held, Instance, Plan, Sight, Step
 from reconciler.target import Target
 from reconciler.verdict import (
     DEGRADED,
@@ -59,9 +62,25 @@ class Status:
             "revision": current.revision,
             "generation": current.generation,
             "problems": [problem.as_dict() for problem in loop.store.problems],
-            "sparks": {name: _spark(name, loop, target) for name in sorted(loop.workers)},
+            "sparks": {name: self._spark(name, target) for name in sorted(loop.workers)},
             "workloads": workloads,
             "plan": {"id": plan.digest, "steps": len(plan.steps), "withheld": len(plan.withheld)},
+        }
+
+    def _spark(self, name: str, target: Target) -> Json:
+        """A Spark, with the lease of it and whether that is ours."""
+        loop, now = self._loop, self._loop.now()
+        lease = loop.workers[name].lease.lease
+        if lease is None:
+            return {**_spark(name, loop, target), "lease": None, "conditions": []}
+        key = f"spark/{name}"
+        why = ("LeaseOurs", f"token {lease.token}") if lease.ours else (lease.reason, lease.told())
+        new = _condition("Leased", "True" if lease.ours else "False", why, 0)
+        merged = self._conditions[key] = merge(self._conditions.get(key, ()), (new,), now)
+        return {
+            **_spark(name, loop, target),
+            "lease": _lease(lease, now),
+            "conditions": [condition.as_dict() for condition in merged],
         }
 
     def _workload(
@@ -88,8 +107,17 @@ class Status:
             "health": health,
             "message": why[3] if health not in {HEALTHY, SUSPENDED} else why[1],
             "conditions": [condition.as_dict() for condition in conditions],
-            "instances": [_instance(instance, verdict) for instance, verdict in found],
+            "instances": [
+                {**instance_json(instance, verdict), "progress": self._progress(instance)}
+                for instance, verdict in found
+            ],
         }
+
+    def _progress(self, instance: Instance) -> Json | None:
+        """How far a start is that is being followed."""
+        worker = self._loop.workers.get(instance.spark)
+        known = worker.loads.accounts.get((instance.workload, instance.spark)) if worker is not None else None
+        return None if known is None else asdict(known)
 
 
 def _condition(kind: str, status: Truth, why: tuple[str, str], generation: int) -> Condition:
@@ -132,14 +160,21 @@ def _truth(word: str) -> Truth:
     return "Unknown" if word == UNKNOWN else "False"
 
 
-def _instance(instance: Instance, verdict: Verdict) -> Json:
+def instance_json(instance: Instance, verdict: Verdict) -> Json:
+    """One instance as the API shows it."""
     container = verdict.container
     return {
         "spark": instance.spark,
         "rank": instance.rank,
         "name": instance.name,
+        "engine": instance.engine,
         "image": instance.spec.image,
         "port": instance.spec.port,
+        "memory": {
+            "bytes": None if instance.memory_source == Source.UNKNOWN else instance.memory,
+            "source": str(instance.memory_source),
+            "lines": list(instance.memory_lines),
+        },
         "sync": verdict.sync,
         "health": verdict.health,
         "message": verdict.health_message,
@@ -178,6 +213,19 @@ def _spark(name: str, loop: Loop, target: Target) -> Json:
     }
 
 
+def _lease(lease: Lease, now: float) -> Json:
+    return {
+        "holder": lease.holder.rpartition("@")[2] or None,
+        "ours": lease.ours,
+        "token": lease.token,
+        "reason": lease.reason or "LeaseOurs",
+        "message": "" if lease.ours else lease.told(),
+        "takenAt": lease.taken_at or None,
+        "renewedAt": lease.renewed_at or None,
+        "expiresIn": round(max(0.0, lease.expires_at - now), 1) if lease.expires_at else None,
+    }
+
+
 def _facts(sight: Sight) -> Json | None:
     if sight.scan is None:
         return None
@@ -185,6 +233,7 @@ def _facts(sight: Sight) -> Json | None:
     return {
         "memoryTotal": facts.memory_total,
         "memoryAvailable": facts.memory_available,
+        "memoryFree": facts.memory_free,
         "diskFree": facts.disk_free,
         "diskTotal": facts.disk_total,
         "gpus": [
@@ -248,17 +297,19 @@ def plan_json(plan: Plan) -> Json:
         "steps": [step_json(step) for step in plan.steps],
         "withheld": [step_json(step) for step in plan.withheld],
         "unknown": list(plan.unknown),
-        "held": [
-            {
-                "spark": h.spark,
-                "workload": h.workload,
-                "rank": h.rank,
-                "reason": h.reason,
-                "message": h.message,
-                "until": h.until,
-                "terminal": h.terminal,
-                "approvable": h.approvable,
-            }
-            for h in plan.held
-        ],
+        "held": [held_json(held) for held in plan.held],
+    }
+
+
+def held_json(held: Held) -> Json:
+    """What is left alone, as the API and `-o json` show it."""
+    return {
+        "spark": held.spark,
+        "workload": held.workload,
+        "rank": held.rank,
+        "reason": held.reason,
+        "message": held.message,
+        "until": held.until,
+        "terminal": held.terminal,
+        "approvable": held.approvable,
     }

@@ -1,24 +1,48 @@
 """What should run where, at one revision: the declarations bound to Sparks.
 
 Pure, and computed once per change of the desired state, of an operator's override or of a placement, so
-that planning a thousand workloads is a matter of comparing hashes.
+that planning a thousand workloads is a matter of comparing hashes. Of an earlier target what was made from the same
+things is kept: a fleet that comes into sight, one Spark after the other, is not bound anew for each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from reconciler.launch import NotLaunchable, container_name, create, launch_spec, probe_spec
-from reconciler.model import Held, Instance, Step, Verb
+from reconciler.engines import Digests, Fabric, Launch, NotLaunchable, Seat, launch, seats
+from reconciler.holdings import meant
+from reconciler.job import Job, Kind, job
+from reconciler.launch import container_name, create
+from reconciler.memory.estimate import SPARK, Need, need_of
+from reconciler.memory.files import ModelFiles
+from reconciler.model import Held, Instance, Key, Login, Step, Verb
 from reconciler.place import Placements, gib
+from reconciler.preflight.ask import PROGRAMS
+from reconciler.weights.wanted import wanted
 from state.desired import ANY, Desired, Workload
 from state.load import Declaration
 from state.recipes import Recipe
 
 NO_CONTAINER: Final = "no container of it on this Spark"
+ASKED_FOR: Final = "it is asked for, and has no container on this Spark"
+NOWHERE: Final = Fabric()
+UNRESOLVED: Final = frozenset({"NotLaunchable", "FabricUnknown", "FabricMissing"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known beside the desired state: of the Sparks, of this machine, of what happened before."""
+
+    fabric: Mapping[str, Fabric] = field(default_factory=dict)  # each Spark's GPU, memory and network
+    mods: Digests = field(default_factory=dict)  # the content hash of each mod by its name, or why it can't be used
+    files: Mapping[tuple[str, str], ModelFiles] = field(default_factory=dict)  # by what recipes mean (`holdings.meant`)
+    peaks: Mapping[Key, tuple[str, int]] = field(default_factory=dict)  # what starts took: spec hash and bytes
+
+
+NOTHING_KNOWN: Final = Known()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +64,9 @@ class Target:
     reserves: Mapping[str, int]
     instances: Mapping[str, tuple[Instance, ...]]
     creations: Mapping[tuple[str, str], Step]  # Spark, container name -> the step that creates it
+    groups: tuple[tuple[Instance, ...], ...]  # the instances of each workload `across` several Sparks, by rank
     refused: tuple[Held, ...]
+    unresolved: frozenset[str]  # workloads whose instances are not known now: what runs of them stays as it is
     declared: Mapping[str, str]  # workload -> where it should be, in words
     suspended: frozenset[str]
     cordoned: frozenset[str]
@@ -48,6 +74,13 @@ class Target:
     allow_empty: bool
     max_destructive: int
     unreachable_freeze: float
+    logins: Mapping[str, Login] = field(default_factory=dict)  # by the registry's name
+    drop_page_cache: bool = True
+    fetch_weights: bool = True  # a launch waits for the weights that its Spark fetches
+    evict_after: float = 0.0  # seconds unused after which one that runs on demand may be stopped for another
+    drain: float = 0.0  # seconds that a planned stop waits for the requests under way at what it ends
+    absent: Mapping[tuple[str, str], Job] = field(compare=False)  # as `creations`: the job where nothing is there yet
+    bound: Mapping[str, Bound] = field(default_factory=dict, repr=False, compare=False)  # what it was made of
 
 
 def build(
@@ -58,47 +91,114 @@ def build(
     generations: Mapping[str, int],
     overrides: Overrides,
     placements: Placements,
+    known: Known = NOTHING_KNOWN,
+    before: Mapping[str, Bound] | None = None,
 ) -> Target:
-    """Bind every declaration to its Sparks; what can't be bound is refused with a reason."""
+    """Bind every declaration to its Sparks; what can't be bound is refused with a reason.
+
+    `before` is `bound` of an earlier target.
+    """
     owner = desired.settings.owner
     drained = overrides.drained | {name for name, spark in desired.sparks.items() if spark.drain}
     cordoned = overrides.cordoned | drained | {name for name, spark in desired.sparks.items() if spark.cordon}
-    instances: dict[str, list[Instance]] = {name: [] for name in desired.sparks}
-    refused: list[Held] = []
-    declared: dict[str, str] = {}
-    suspended = set(overrides.suspended)
-    for declaration in declarations:
-        name, workload = declaration.name, declaration.workload
-        if workload.suspend:
-            suspended.add(name)
-        spots = list(_spots(name, workload, placements))
-        declared[name] = _whereabouts(workload, [spark for spark, _ in spots])
-        if workload.run != "never":
-            waiting = placements.waiting.get(name, ("NotPlaced", "no Spark chosen yet"))
-            for found in _instances(declaration, spots, generations.get(name, 1), drained, waiting):
-                if isinstance(found, Held):
-                    refused.append(found)
-                else:
-                    instances[found.spark].append(found)
+    made_for = (owner, revision)
+    bound = [
+        _bound(d, generations.get(d.name, 1), drained, placements, known, made_for, (before or {}).get(d.name))
+        for d in declarations
+    ]
+    by_spark: dict[str, list[Instance]] = {name: [] for name in desired.sparks}
+    for instance in (instance for each in bound for instance in each.instances):
+        by_spark[instance.spark].append(instance)
+    refused = tuple(reason for each in bound for reason in each.refused)
     return Target(
         revision=revision,
         owner=owner,
         sparks=tuple(sorted(desired.sparks)),
-        reserves={name: spark.reserve for name, spark in desired.sparks.items()},
-        instances={name: tuple(sorted(found, key=lambda i: i.name)) for name, found in instances.items()},
-        creations={
-            (i.spark, i.name): _creation(i, owner=owner, revision=revision)
-            for found in instances.values()
-            for i in found
+        reserves={
+            name: desired.settings.reserve if spark.reserve is None else spark.reserve
+            for name, spark in desired.sparks.items()
         },
-        refused=tuple(refused),
-        declared=declared,
-        suspended=frozenset(suspended),
+        instances={name: tuple(sorted(found, key=lambda i: i.name)) for name, found in by_spark.items()},
+        creations={(step.spark, step.name): step for each in bound for step in each.creations},
+        groups=tuple(
+            each.instances for each in bound if each.instances and each.declaration.workload.across is not None
+        ),
+        refused=refused,
+        unresolved=frozenset(held.workload for held in refused if held.reason in UNRESOLVED),
+        declared={each.declaration.name: each.where for each in bound},
+        suspended=overrides.suspended | {d.name for each in bound if (d := each.declaration).workload.suspend},
         cordoned=frozenset(cordoned),
         drained=frozenset(drained),
         allow_empty=desired.guards.allow_empty,
         max_destructive=desired.guards.max_destructive,
         unreachable_freeze=desired.guards.unreachable_freeze,
+        logins={
+            registry: Login(registry=registry, user=given.user, secret=given.secret)
+            for registry, given in desired.settings.registries.items()
+        },
+        drop_page_cache=desired.settings.drop_page_cache,
+        fetch_weights=desired.settings.fetch_weights,
+        evict_after=desired.settings.evict_after,
+        drain=desired.settings.proxy.drain,
+        absent={
+            (instance.spark, instance.name): job(Kind.CREATE, instance, None, why_missing(instance))
+            for each in bound
+            for instance in each.instances
+        },
+        bound={each.declaration.name: each for each in bound},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What one declaration comes to: its instances, or why there is none in a place where it should be."""
+
+    declaration: Declaration
+    made_from: tuple[object, ...]  # everything else that it depends on
+    where: str  # in words
+    instances: tuple[Instance, ...]
+    creations: tuple[Step, ...]  # one for each instance
+    refused: tuple[Held, ...]
+
+    @property
+    def grouped(self) -> bool:
+        """Its instances are ranks of one group."""
+        return self.declaration.workload.across is not None
+
+
+def _bound(
+    declaration: Declaration,
+    generation: int,
+    drained: AbstractSet[str],
+    placements: Placements,
+    known: Known,
+    made_for: tuple[str, str],
+    before: Bound | None,
+) -> Bound:
+    """`made_for`: the owner and the revision that stand in labels."""
+    name, workload = declaration.name, declaration.workload
+    spots = list(_spots(name, workload, placements))
+    waiting = placements.waiting.get(name, ("NotPlaced", "no Spark chosen yet"))
+    sparks = [spark for spark, _ in spots]
+    made_from = (
+        *(generation, made_for, spots, waiting, drained & set(sparks)),
+        *([known.fabric.get(spark), known.peaks.get((name, spark))] for spark in sparks),
+        [known.mods.get(mod) for mod in declaration.recipe.mods],
+        known.files.get(meant(declaration.recipe)),
+    )
+    if before is not None and before.declaration is declaration and before.made_from == made_from:
+        return before
+    wanted = workload.run != "never"
+    found = list(_instances(declaration, spots, generation, drained, waiting, known)) if wanted else []
+    instances = tuple(each for each in found if isinstance(each, Instance))
+    owner, revision = made_for
+    return Bound(
+        declaration=declaration,
+        made_from=made_from,
+        where=_whereabouts(workload, sparks),
+        instances=instances,
+        creations=tuple(_creation(instance, owner=owner, revision=revision) for instance in instances),
+        refused=tuple(each for each in found if isinstance(each, Held)),
     )
 
 
@@ -108,19 +208,40 @@ def _instances(
     generation: int,
     drained: AbstractSet[str],
     waiting: tuple[str, str],
+    known: Known,
 ) -> Iterator[Instance | Held]:
     """The instances of one declaration, or why there is none in a place where it should be."""
     name = declaration.name
     if not spots:
         yield _refusal(name, "", *waiting)
+    if declaration.workload.across is not None and (whole := _wholly(name, spots, drained, known.fabric)) is not None:
+        yield from (_refusal(name, spark, *whole) for spark, _ in spots)
+        return
     try:
-        bound = _bind(declaration, spots, generation)
+        bound = _bind(declaration, spots, generation, known)
     except NotLaunchable as error:
         yield from (_refusal(name, spark, "NotLaunchable", str(error)) for spark, _ in spots)
         return
     for instance in bound:
         spark = instance.spark
         yield _refusal(name, spark, "Drained", f"{spark} is being drained") if spark in drained else instance
+
+
+def _wholly(
+    name: str, spots: list[tuple[str, int | None]], drained: AbstractSet[str], fabric: Mapping[str, Fabric]
+) -> tuple[str, str] | None:
+    """Why a group can't be on all of its Sparks, and so is on none: reason and message."""
+    leaving = [spark for spark, _ in spots if spark in drained]
+    if leaving:
+        return "Drained", f"{', '.join(leaving)} is being drained, and {name} runs on all of its Sparks or on none"
+    unseen = [spark for spark, _ in spots if spark not in fabric]
+    if unseen:
+        return "FabricUnknown", f"{', '.join(unseen)} not seen yet: the ranks of {name} need each other's addresses"
+    mute = [spark for spark, _ in spots if not fabric[spark].address]
+    if mute:
+        what = f"no address on {', '.join(mute)} that other Sparks could use"
+        return "FabricMissing", f"{what}: write its `interface:` in the desired state, or give it an address"
+    return None
 
 
 def _spots(name: str, workload: Workload, placements: Placements) -> Iterator[tuple[str, int | None]]:
@@ -140,36 +261,86 @@ def _whereabouts(workload: Workload, sparks: list[str]) -> str:
     return f"declared on {', '.join(sparks)}" if sparks else "not placed yet"
 
 
-def _bind(declaration: Declaration, spots: list[tuple[str, int | None]], generation: int) -> list[Instance]:
+def _bind(
+    declaration: Declaration,
+    spots: list[tuple[str, int | None]],
+    generation: int,
+    known: Known,
+) -> list[Instance]:
+    """An instance for each spot. Raises NotLaunchable."""
+    recipe, grouped = declaration.recipe, declaration.workload.across is not None
+    launches: dict[Seat, tuple[Launch, str]] = {}  # replicas on equal Sparks are launched alike
+    instances = []
+    sparks = [spark for spark, _ in spots]
+    places = seats(declaration.name, sparks, known.fabric, grouped=grouped, listening=recipe.listening_port)
+    for (spark, rank), seat in zip(spots, places, strict=True):
+        if seat not in launches:
+            found = launch(recipe, seat, known.mods)
+            launches[seat] = found, found.spec.digest()
+        instances.append(_instance(declaration, spark, rank, *launches[seat], generation, known))
+    return instances if grouped or len(instances) == 1 else [replace(i, replicas=len(instances)) for i in instances]
+
+
+def _instance(
+    declaration: Declaration, spark: str, rank: int | None, made: Launch, digest: str, generation: int, known: Known
+) -> Instance:
     workload, recipe = declaration.workload, declaration.recipe
-    if workload.across is not None:
-        raise NotLaunchable("across: this version runs a workload on one Spark each, not as a group")
-    spec = launch_spec(recipe)
-    digest = spec.digest()
-    probe = probe_spec(recipe)
-    return [
-        Instance(
-            workload=declaration.name,
-            kind=declaration.kind,
-            spark=spark,
-            rank=rank or 0,
-            name=container_name(declaration.name, rank),
-            spec=spec,
-            spec_hash=digest,
-            ports=spec.host_ports,
-            memory=recipe.memory or 0,
-            restart=recipe.restart,
-            create_folders=_folders(recipe),
-            pull=recipe.pull,
-            probe=probe,
-            stop_timeout=recipe.stop_timeout,
-            start_timeout=recipe.start_timeout,
-            priority=workload.priority,
-            generation=generation,
-            on_demand=workload.run == "on-demand",
-        )
-        for spark, rank in spots
-    ]
+    across, need = workload.across, _need(declaration, spark, digest, known)
+    return Instance(
+        workload=declaration.name,
+        kind=declaration.kind,
+        spark=spark,
+        rank=rank or 0,
+        ranks=len(across) if across else 1,
+        head=across[0] if across else "",
+        name=container_name(declaration.name, rank),
+        spec=made.spec,
+        spec_hash=digest,
+        ports=made.spec.host_ports,
+        memory=need.size or 0,
+        memory_source=need.source,
+        memory_lines=(*need.lines, *need.warnings),
+        restart="no" if across else recipe.restart,  # a rank that Docker restarts meets no other rank
+        create_folders=tuple(folder for folder in made.folders if folder not in made.open),
+        open_folders=tuple(folder for folder in made.folders if folder in made.open),
+        mods=_delivered(recipe, known.mods),
+        pull=recipe.pull,
+        probe=made.probe,
+        stop_timeout=recipe.stop_timeout,
+        start_timeout=recipe.start_timeout,
+        priority=workload.priority,
+        generation=generation,
+        on_demand=workload.run == "on-demand",
+        idle=workload.idle if workload.run == "on-demand" else None,
+        engine=recipe.engine,
+        flags=recipe.flags if recipe.engine in PROGRAMS else {},
+        patched=bool(recipe.mods),
+        weights=wanted(recipe, made.spec),
+    )
+
+
+def _delivered(recipe: Recipe, mods: Digests) -> tuple[tuple[str, str], ...]:
+    """Name and digest of each mod; what is launchable has them all."""
+    found = ((name, mods.get(name)) for name in recipe.mods)
+    return tuple((name, digest) for name, digest in found if isinstance(digest, str))
+
+
+def _need(declaration: Declaration, spark: str, digest: str, known: Known) -> Need:
+    """What the instance is counted with; what earlier starts took there counts where they were of the same spec."""
+    recipe, across = declaration.recipe, declaration.workload.across
+    before, peak = known.peaks.get((declaration.name, spark), ("", 0))
+    return need_of(
+        recipe,
+        known.files.get(meant(recipe)),
+        total=known.fabric.get(spark, NOWHERE).memory or SPARK,
+        group=len(across) if across else 1,
+        seen=peak if peak and before == digest else None,
+    )
+
+
+def why_missing(instance: Instance) -> str:
+    """Why one is created where there is none. What runs on demand is created only when somebody asks for it."""
+    return ASKED_FOR if instance.on_demand else NO_CONTAINER
 
 
 def _creation(instance: Instance, *, owner: str, revision: str) -> Step:
@@ -181,15 +352,11 @@ def _creation(instance: Instance, *, owner: str, revision: str) -> Step:
         workload=instance.workload,
         rank=instance.rank,
         argv=create(instance, owner=owner, revision=revision),
-        cause=NO_CONTAINER,
+        cause=why_missing(instance),
         consequence=f"{instance.workload} starts on {instance.spark}{memory}",
         secrets=instance.spec.secrets,
         name=instance.name,
     )
-
-
-def _folders(recipe: Recipe) -> tuple[str, ...]:
-    return tuple(mount.source for mount in recipe.mounts if mount.create and mount.source.startswith(("/", "$HOME")))
 
 
 def _refusal(workload: str, spark: str, reason: str, message: str) -> Held:

@@ -96,6 +96,8 @@ class Verdicts:
         failure = self._world.failures.get(key)
         if instance.workload in self._target.suspended:
             return SUSPENDED, "Suspended", "suspended by a person or its declaration"
+        if held is not None and held.reason == "OnDemand" and not (failure is not None and failure.terminal):
+            return MISSING, held.reason, held.message
         if container is None:
             if failure is not None and failure.spec_hash == instance.spec_hash:
                 return DEGRADED, failure.reason, failure.message
@@ -118,7 +120,9 @@ class Verdicts:
             return HEALTHY, "Serving", probe.message
         if probe.ready_at:
             return DEGRADED, "NotAnswering", probe.message
-        return PROGRESSING, "Starting", f"its container runs and does not answer yet: {probe.message}"
+        how_far = self._world.loads.get(key)
+        told = f"it {how_far}" if how_far else f"its container runs and does not answer yet: {probe.message}"
+        return PROGRESSING, "Starting", told
 
 
 def worst(words: Iterable[str], order: tuple[str, ...]) -> str:

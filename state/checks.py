@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from state.declaration import Declaration
 from state.desired import ANY
 from state.fields import NAME
-from state.problems import Problem, dotted, shown
+from state.problems import MAX_PROBLEMS, Problem, dotted, shown
 from state.recipes import Recipe
 from state.validation import close
 from state.yaml_tree import Node, as_map
@@ -22,15 +23,19 @@ FEW, MANY = 3, 16
 
 
 def check(root: Node, shelf: Node, resolved: Mapping[str, Declaration]) -> list[Problem]:
-    """All that does not fit. Names are looked up in the trees, so that an entry with other faults is checked too."""
-    return [
-        *_double_names(root),
-        *_reserved_names(root),
-        *_unknown_recipes(root, sorted(as_map(shelf))),
-        *_unknown_sparks(root, sorted(as_map(root.child("sparks")))),
-        *_aliases(root),
-        *_ports(root, resolved),
-    ]
+    """All that does not fit, as far as it is shown: to search for what was meant takes its time.
+
+    Names are looked up in the trees, so that an entry with other faults is checked too.
+    """
+    checks = (
+        _double_names(root),
+        _reserved_names(root),
+        _unknown_recipes(root, sorted(as_map(shelf))),
+        _unknown_sparks(root, sorted(as_map(root.child("sparks")))),
+        _aliases(root),
+        _ports(root, resolved),
+    )
+    return [problem for found in checks for problem in islice(found, MAX_PROBLEMS + 1)]
 
 
 def _workloads(root: Node) -> Iterator[tuple[str, str, Node]]:
@@ -113,8 +118,7 @@ def _ports(root: Node, resolved: Mapping[str, Declaration]) -> Iterator[Problem]
         workload = declaration.workload
         if workload.run == "never":
             continue
-        # The head of a group serves; its other ranks open no port of their own.
-        sparks = workload.across[:1] if workload.across else workload.on
+        sparks = _listening(declaration)
         for spark in (s for s in sparks if s != ANY):
             for port, protocol in sorted(set(_host_ports(declaration.recipe))):
                 other = taken.setdefault((spark, port, protocol), declaration)
@@ -122,9 +126,18 @@ def _ports(root: Node, resolved: Mapping[str, Declaration]) -> Iterator[Problem]
                     yield _clash(root, declaration, other, port, spark)
 
 
+def _listening(declaration: Declaration) -> list[str]:
+    """The Sparks on which it opens its port. Of a group that is the head; SGLang's other ranks answer there as well."""
+    across = declaration.workload.across
+    if across is None:
+        return declaration.workload.on
+    return across if declaration.recipe.engine == "sglang" else across[:1]
+
+
 def _host_ports(recipe: Recipe) -> Iterator[tuple[int, str]]:
-    if recipe.port is not None and recipe.network == "host":
-        yield recipe.port, "tcp"
+    port = recipe.listening_port
+    if port is not None and recipe.network == "host":
+        yield port, "tcp"
     yield from ((published.host, published.protocol) for published in recipe.ports)
 
 

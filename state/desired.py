@@ -10,26 +10,39 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from state.fields import (
     Alias,
+    Backoff,
+    DiskReserve,
     Duration,
+    Forgetting,
     Host,
     HostPath,
     Image,
     Interface,
     JumpHost,
     LocalPath,
+    MemoryReserve,
     Name,
     Port,
+    Registry,
+    RegistryUser,
+    Repository,
     Revision,
     ScanInterval,
+    ScanTimeout,
     Sentence,
     Size,
+    Steers,
+    SurveyInterval,
     User,
     as_input,
 )
+from state.notifications import Notification
+from state.proxy import Proxy
+from state.queue import Queue
 from state.recipes import Declared, Env, Flags, NamedOrWritten
 
 API_VERSION: Final = "sparkkeep/v1"
@@ -57,8 +70,8 @@ class Spark(Declared):
     """The Docker Engine's socket on the Spark."""
     interface: Interface | None = None
     """Network interface that Sparks use among themselves (the fabric); found by the scan if left out."""
-    reserve: Size = 4 * 2**30
-    """Memory that no launch may touch, such as 4GiB."""
+    reserve: Size | None = None
+    """Memory that no launch may touch, such as 8GiB; `reserve` of the settings if left out."""
     cordon: bool = False
     """Start nothing new here."""
     drain: bool = False
@@ -87,15 +100,18 @@ class Workload(Declared):
     across: Annotated[list[Name], Field(min_length=2, max_length=64)] | None = None
     """One workload over several Sparks: a group, with one rank on each; the first is its head."""
     run: Annotated[Run, as_input(_run_word, Run)] = "always"
-    """always, on-demand (started by the first request) or never."""
+    """always, on-demand (started when a request asks for it, stopped when unused or in the way) or never."""
     suspend: bool = False
     """Leave it alone: neither start nor stop it."""
     idle: Duration | None = None
-    """On-demand: stopped after this long unused, such as 20m."""
+    """On-demand: stopped after this long without a request, such as 20m; if left out, only to make room for others."""
     priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = 0
-    """Who yields when memory is short: the lower one."""
+    """Who goes first when memory is short, and for whom on-demand ones are stopped: never one of a higher priority."""
     aliases: Annotated[list[Alias], Field(max_length=32)] = []
     """Further names that apps may use."""
+    concurrency: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    """Requests that one instance of it gets at once, more wait their turn; `proxy.concurrency` of the settings if left
+    out."""
     flags: Flags = {}
     """Flags over the recipe's."""
     env: Env = {}
@@ -126,21 +142,95 @@ class Workload(Declared):
 class Guards(Declared):
     """Limits on what one pass may destroy; what goes over them waits for a person (`sparkkeep apply`)."""
 
-    allow_empty: bool = False
+    allow_empty: Annotated[bool, Steers("the planner: a desired state without workloads")] = False
     """Obey a desired state without any workload, which stops everything, without asking."""
-    max_destructive: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 10
+    max_destructive: Annotated[int, Field(strict=True, ge=0, le=10_000), Steers("the planner: every plan")] = 10
     """Containers that one plan may stop or remove without asking."""
-    unreachable_freeze: Annotated[float, Field(ge=0, le=1)] = 0.55
+    unreachable_freeze: Annotated[float, Field(ge=0, le=1), Steers("the planner: Sparks that don't answer")] = 0.55
     """Change nothing anywhere while more than this share of the Sparks does not answer."""
+
+
+class RegistryLogin(Declared):
+    """Who logs in to a registry before an image is fetched from it; the password is a secret."""
+
+    user: RegistryUser
+    """User there, such as $oauthtoken."""
+    secret: Name
+    """Name of the secret that is the password. Without such a secret nobody logs in."""
+
+
+NGC: Final = {"nvcr.io": RegistryLogin(user="$oauthtoken", secret="ngc")}  # noqa: S106  # the secret's name
+
+
+SHORTEST_DEEP: Final = 300.0  # seconds
+
+
+def _with_ngc(given: dict[str, RegistryLogin]) -> dict[str, RegistryLogin]:
+    return {**NGC, **given}
+
+
+def _not_too_often(seconds: float) -> float:
+    if 0 < seconds < SHORTEST_DEEP:
+        raise ValueError("must be 0 (never), or at least 5m: each run asks every model a question")
+    return seconds
+
+
+def _named_once(given: list[Notification]) -> list[Notification]:
+    names = [each.name for each in given]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"two of them are named {twice}")
+    return given
 
 
 class Settings(Declared):
     """Optional knobs."""
 
-    owner: Name = "sparkkeep"
-    """Label on our containers; tells two sparkkeeps on one Spark apart."""
-    scan_interval: ScanInterval = 30.0
+    owner: Annotated[Name, Steers("labels of containers, and the leases of the Sparks")] = "sparkkeep"
+    """Label on our containers; tells two sparkkeeps on one Spark apart. What has another label is left alone."""
+    scan_interval: Annotated[ScanInterval, Steers("the loop: how often it looks at each Spark")] = 30.0
     """Time between two full scans of a Spark, such as 30s."""
+    scan_timeout: Annotated[ScanTimeout, Steers("the loop: when a Spark counts as Unknown")] = 10.0
+    """A Spark that has not answered a scan after this long is Unknown, and nothing on it is changed."""
+    survey_interval: Annotated[SurveyInterval, Steers("the menu of models, weights, estimates of memory")] = 600.0
+    """Time between two surveys of what lies on a Spark's disks, such as 10m."""
+    reserve: Annotated[MemoryReserve, Steers("admission: what a launch may take")] = 4 * 2**30
+    """Memory of each Spark that no launch may touch, where its own `reserve` says nothing else, such as 4GiB."""
+    disk_reserve: Annotated[DiskReserve, Steers("fetching weights")] = 8 * 2**30
+    """Space on a Spark's disk that a fetch of weights leaves free, such as 8GiB."""
+    longest_backoff: Annotated[Backoff, Steers("the loop: starting again what has failed")] = 300.0
+    """The longest pause before something that keeps failing is tried again; pauses begin at 10s and double."""
+    forget_failures: Annotated[Forgetting, Steers("the loop: starting again what has failed")] = 600.0
+    """After this long of running well, earlier failures no longer count."""
+    keep_events: Annotated[int, Field(strict=True, ge=1_000, le=200_000), Steers("the journal: events")] = 10_000
+    """How many events are kept; the oldest go first."""
+    keep: Annotated[list[Repository], Field(max_length=1024), Steers("deleting weights")] = []
+    """Repositories whose weights `weights gc` never deletes, such as [Qwen/Qwen3-8B]."""
+    registries: Annotated[
+        dict[Registry, RegistryLogin],
+        Field(max_length=64),
+        AfterValidator(_with_ngc),
+        Steers("fetching images"),
+    ] = NGC
+    """Logins of registries, by name; nvcr.io is always there, with the secret ngc unless another is named."""
+    fetch_weights: Annotated[bool, Steers("launches of models")] = True
+    """Before a model starts, its Spark fetches the weights that it lacks; otherwise the engine does, as it starts."""
+    drop_page_cache: Annotated[bool, Steers("launches of models")] = True
+    """Before a model starts, drop the page cache where it holds memory that the model needs (and sudo allows it)."""
+    evict_after: Annotated[Duration, Steers("on-demand workloads: making room for one that is asked for")] = 60.0
+    """An on-demand workload unused for this long may be stopped for one that finds no memory, such as 60s."""
+    notifications: Annotated[
+        list[Notification],
+        Field(max_length=16),
+        AfterValidator(_named_once),
+        Steers("who is told what lasts"),
+    ] = []
+    """Who is told when something is wrong and lasts: webhooks, Slack, ntfy."""
+    proxy: Proxy = Proxy()
+    """How apps are let in to the models."""
+    deep_health_every: Annotated[Duration, AfterValidator(_not_too_often), Steers("deep health")] = 6 * 3600.0
+    """Time between two runs of deep health (a question to everything), such as 6h; at least 5m, or 0 for never."""
+    queue: Queue = Queue()
+    """Requests that wait for a model."""
 
 
 class Desired(Declared):

@@ -21,13 +21,19 @@ PARTS: Final = {
     "Probe": "A probe (`probe: …`)",
     "Guards": "Guards (`guards: …`)",
     "Settings": "Settings (`settings: …`)",
+    "RegistryLogin": "A login (`settings: {registries: {REGISTRY: …}}`)",
+    "Notification": "A notification (`settings: {notifications: [ … ]}`)",
+    "AppKey": "An app's key (`settings: {proxy: {keys: [ … ]}}`)",
+    "Proxy": "The address for apps (`settings: {proxy: …}`)",
+    "Queue": "Requests that wait (`settings: {queue: …}`)",
 }
 INTRO: Final = """# desired.yaml
 
 What should run where: one file, or a folder of them merged. `sparkkeep validate` checks it, `sparkkeep plan --file`
 says what it would do. [examples/desired.yaml](../examples/desired.yaml) is one to start from, and
 [examples/desired.schema.json](../examples/desired.schema.json) teaches your editor. Durations are written `30s`, `20m`
-or `1h30m`, sizes `512MiB` or `92GiB`. This page is generated from the schema (`make schema`).
+or `1h30m`, sizes `512MiB` or `92GiB`. Each setting with where it is used stands in [SETTINGS.md](SETTINGS.md), messages
+to people in [NOTIFICATIONS.md](NOTIFICATIONS.md). This page is generated from the schema (`make schema`).
 """
 
 

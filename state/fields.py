@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringConstraints
@@ -26,8 +27,8 @@ MAX_JSON_INT: Final = 2**63
 
 WORDS: dict[str, str] = {}  # pattern -> what it allows, in words
 
-_SIZE: Final = r"^\d{1,18}(\.\d{1,6})?\s*[A-Za-z]{0,3}$"
-_DURATION: Final = r"^(\d{1,9}(\.\d{1,6})?(ms|s|m|h|d)?){1,8}$"
+SIZE: Final = r"^\d{1,18}(\.\d{1,6})?\s*[A-Za-z]{0,3}$"
+DURATION: Final = r"^(\d{1,9}(\.\d{1,6})?(ms|s|m|h|d)?){1,8}$"
 
 
 def parse_size(value: object) -> int:
@@ -58,6 +59,34 @@ def parse_duration(value: object) -> float:
     if seconds > MAX_SECONDS:
         raise ValueError("must be at most 30d")
     return seconds
+
+
+def written_size(size: int) -> str:
+    """As a person would write it; `parse_size` gives the number back."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        scale = BINARY_UNITS[unit.upper()]
+        if size >= scale and size % scale == 0:
+            return f"{size // scale}{unit}"
+    return str(size)
+
+
+def written_duration(seconds: float) -> str:
+    """As a person would write it; `parse_duration` gives the number back, to the microsecond."""
+    whole, rest = divmod(round(seconds * 10**6), 10**6)
+    if rest:
+        return f"{whole}.{rest:06d}".rstrip("0") + "s"
+    parts = []
+    for unit in ("d", "h", "m", "s"):
+        count, whole = divmod(whole, int(SECONDS[unit]))
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0s"
+
+
+@dataclass(frozen=True, slots=True)
+class Steers:
+    """Stands in the annotation of a setting: which part of the product it steers, in words (`state.settings`)."""
+
+    what: str
 
 
 def text(pattern: str, words: str, *, longest: int) -> StringConstraints:
@@ -176,6 +205,22 @@ Image = Annotated[
         longest=255,
     ),
 ]
+Registry = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5})?$",
+        "a registry as images name it, such as nvcr.io or registry.lan:5000: letters, digits and .-",
+        longest=259,
+    ),
+]
+RegistryUser = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9$_][A-Za-z0-9$_.+@-]{0,127}$",
+        "a registry's user such as $oauthtoken: letters, digits and $_.+@-, at most 128",
+        longest=128,
+    ),
+]
 Repository = Annotated[
     str,
     text(
@@ -269,29 +314,61 @@ Limit = Annotated[str, text(r"^[a-z]{2,12}$", "a limit's name such as memlock: 2
 Capability = Annotated[
     str, text(r"^[A-Z_]{2,32}$", "a capability such as IPC_LOCK: 2 to 32 capital letters and _", longest=32)
 ]
-Sentence = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_control)]
-Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
-Size = Annotated[
-    int,
-    Field(ge=0, le=MAX_BYTES),
-    as_input(
-        parse_size,
-        Annotated[str, Field(pattern=_SIZE, max_length=32)] | Annotated[float, Field(ge=0, le=MAX_BYTES)],
+SecurityOption = Annotated[
+    str,
+    text(
+        r"^[a-z][a-z-]{1,31}([=:][A-Za-z0-9_./-]{1,200})?$",
+        "an option such as no-new-privileges or seccomp=unconfined",
+        longest=256,
     ),
 ]
-_WRITTEN_DURATION: Final = Annotated[str, Field(pattern=_DURATION, max_length=64)]
-Duration = Annotated[
-    float,
-    Field(ge=0, le=MAX_SECONDS),
-    as_input(parse_duration, _WRITTEN_DURATION | Annotated[float, Field(ge=0, le=MAX_SECONDS)]),
+ModName = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,4}$",
+        "a folder inside the mods folder: letters, digits and ._-, with / between at most 5 parts",
+        longest=300,
+    ),
 ]
-Interval = Annotated[
-    float,
-    Field(ge=0.1, le=3600),
-    as_input(parse_duration, _WRITTEN_DURATION | Annotated[float, Field(ge=0.1, le=3600)]),
+Quant = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        "a quantization such as Q4_K_M: letters, digits and ._-, at most 64",
+        longest=64,
+    ),
 ]
-ScanInterval = Annotated[
-    float,
-    Field(ge=1, le=3600),
-    as_input(parse_duration, _WRITTEN_DURATION | Annotated[float, Field(ge=1, le=3600)]),
+RepositoryFile = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9_][A-Za-z0-9._/@+-]{0,254}$",
+        "a file of the repository: letters, digits and ._/@+-, at most 255",
+        longest=255,
+    ),
+    AfterValidator(_safe_path),
 ]
+Sentence = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_control)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+
+
+def _bytes(least: int, most: int = MAX_BYTES) -> object:
+    """A size as it may be written."""
+    return Annotated[str, Field(pattern=SIZE, max_length=32)] | Annotated[float, Field(ge=least, le=most)]
+
+
+def _seconds(least: float, most: float = MAX_SECONDS) -> object:
+    """A duration as it may be written."""
+    return Annotated[str, Field(pattern=DURATION, max_length=64)] | Annotated[float, Field(ge=least, le=most)]
+
+
+Size = Annotated[int, Field(ge=0, le=MAX_BYTES), as_input(parse_size, _bytes(0))]
+MemoryReserve = Annotated[int, Field(ge=2 * 2**30, le=2**40), as_input(parse_size, _bytes(2 * 2**30, 2**40))]
+DiskReserve = Annotated[int, Field(ge=2**30, le=16 * 2**40), as_input(parse_size, _bytes(2**30, 16 * 2**40))]
+Duration = Annotated[float, Field(ge=0, le=MAX_SECONDS), as_input(parse_duration, _seconds(0))]
+Interval = Annotated[float, Field(ge=0.1, le=3600), as_input(parse_duration, _seconds(0.1, 3600))]
+ScanInterval = Annotated[float, Field(ge=1, le=3600), as_input(parse_duration, _seconds(1, 3600))]
+ScanTimeout = Annotated[float, Field(ge=5, le=120), as_input(parse_duration, _seconds(5, 120))]
+SurveyInterval = Annotated[float, Field(ge=60, le=86400), as_input(parse_duration, _seconds(60, 86400))]
+Backoff = Annotated[float, Field(ge=10, le=3600), as_input(parse_duration, _seconds(10, 3600))]
+LongestWait = Annotated[float, Field(ge=1, le=86400), as_input(parse_duration, _seconds(1, 86400))]
+Forgetting = Annotated[float, Field(ge=60, le=86400), as_input(parse_duration, _seconds(60, 86400))]

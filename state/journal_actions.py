@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
 from state.journal_part import Part
 from state.journal_rows import (
@@ -18,14 +18,19 @@ from state.journal_rows import (
     head,
     tail,
 )
+from state.log_context import current
 
 _BEGIN = """
-    INSERT OR REPLACE INTO actions (id, revision, spark, workload, verb, command, cause, started_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT OR REPLACE INTO actions (id, revision, spark, workload, verb, command, cause, started_at, reconcile)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _END = """
     UPDATE actions SET ended_at = ?, exit_status = ?, outcome = ?, stdout = ?, stderr = ? WHERE id = ?
 """
+
+
+NOT_RUNNING: Final = "NotRunning"  # why nobody knows whether a Spark answered: nobody looked
+SHORT: Final = 180.0  # seconds without a sign of life that mean nothing
 
 
 class ActionLog(Part):
@@ -40,7 +45,8 @@ class ActionLog(Part):
         """A command is about to be sent. `command` is free of secrets: they travel on stdin."""
         self._action += 1
         words = (head(word, MAX_WORD) for word in (revision, spark, workload, verb))
-        row = (self._action, *words, head(command, MAX_COMMAND), head(cause, MAX_MESSAGE), self._now())
+        told = head(command, MAX_COMMAND), head(cause, MAX_MESSAGE)
+        row = (self._action, *words, *told, self._now(), current().reconcile)
 
         def job(db: sqlite3.Connection) -> None:
             db.execute(_BEGIN, row)
@@ -74,8 +80,12 @@ class ActionLog(Part):
         rows: list[Any] = await self._db.read(lambda db: db.execute(query, values).fetchall(), [])
         return [Action(**dict(zip(Action.__dataclass_fields__, row, strict=True))) for row in reversed(rows)]
 
-    def note_connectivity(self, spark: str, state: Reach, reason: str = "") -> bool:
-        """A Spark answers, or doesn't. True if that is news, which alone is written down."""
+    def note_connectivity(self, spark: str, state: Reach, reason: str = "", message: str = "") -> bool:
+        """A Spark answers, or doesn't. True if that is news, which alone is written down.
+
+        The `message` is for who else keeps a log of it: the journal has it as an event.
+        """
+        del message
         reason = head(reason, MAX_MESSAGE)
         if self._reach.get(spark) == (state, reason):
             return False
@@ -88,6 +98,11 @@ class ActionLog(Part):
 
         self._write(job)
         return True
+
+    def alive(self) -> None:
+        """Somebody looks at the Sparks: said now and then, and at the end, so that the next run knows until when."""
+        at = int(self._now())
+        self._write(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES ('alive_at', ?)", (at,)))
 
     async def connectivity(self, spark: str | None = None, *, limit: int = 500) -> list[Connectivity]:
         """The newest changes of one Spark or of all, oldest first."""
@@ -106,6 +121,18 @@ class ActionLog(Part):
         self._action = max(newest, self._db.fresh_start)
         rows = db.execute("SELECT spark, state, reason FROM connectivity ORDER BY id").fetchall()
         self._reach = {spark: (state, reason) for spark, state, reason in rows}
+        self._recall_absence(db)
+
+    def _recall_absence(self, db: sqlite3.Connection) -> None:
+        """Between two runs nobody looked: from the last sign of life on nothing is known of any Spark."""
+        (alive,) = db.execute("SELECT max(value) FROM meta WHERE name = 'alive_at'").fetchone()
+        (changed,) = db.execute("SELECT max(from_at) FROM connectivity").fetchone()
+        if alive is None or self._now() - max(alive, changed or 0) < SHORT:
+            return
+        for spark in [spark for spark, (_, reason) in self._reach.items() if reason != NOT_RUNNING]:
+            row = (spark, max(alive, changed), "unknown", NOT_RUNNING)
+            db.execute("INSERT INTO connectivity (spark, from_at, state, reason) VALUES (?, ?, ?, ?)", row)
+            self._reach[spark] = ("unknown", NOT_RUNNING)
 
 
 def _prune(db: sqlite3.Connection, table: str, most: int) -> None:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from state.journal_schema import SCHEMA, VERSION
+from state.journal_schema import MIGRATIONS, SCHEMA, VERSION
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Database:
         self.lost_writes = 0
         self.broken = ""
         self.trouble = ""
+        self.lasting = True  # False: the file could not be had, and memory takes its place
         self.fresh_start = 0  # the time, if a file had to be replaced
         self._now = now
         self._pending = 0
@@ -141,6 +142,7 @@ class Database:
         """The file; or a new one with the old one moved aside; or memory."""
         self._connection.close()
         self.trouble = reason
+        self.lasting = True
         if self.path == MEMORY:
             self._connection = _prepared(MEMORY)
             return
@@ -164,6 +166,7 @@ class Database:
 
     def _in_memory(self, reason: str) -> None:
         self.trouble = f"{reason}; nothing will outlive this process"
+        self.lasting = False
         self._connection = _prepared(MEMORY)
 
 
@@ -181,6 +184,8 @@ def _prepared(path: str) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if said != "ok" or version > VERSION:
             raise sqlite3.DatabaseError(said if said != "ok" else f"it is of a later version ({version})")
+        for old in range(version or VERSION, VERSION):
+            connection.executescript(f"BEGIN; {MIGRATIONS[old]} PRAGMA user_version = {old + 1}; COMMIT;")
         connection.executescript(SCHEMA)
         connection.execute(f"PRAGMA user_version = {VERSION}")  # a write, which shows whether it can be written
     except sqlite3.Error:

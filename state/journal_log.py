@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from typing import Any
 
 from state.journal_events import CACHE, Correlator
 from state.journal_part import Part
 from state.journal_rows import Event, Recorded
+from state.log_context import current
 
 
 class EventLog(Part):
@@ -41,13 +43,14 @@ class EventLog(Part):
         taken = self._correlator.take(event.bounded(), seq=self._seq + 1, now=self._now())
         if taken is None:
             return None
-        after, before = taken
+        found, before = taken
+        after = replace(found, reconcile=current().reconcile)
         self._seq = after.seq
         gone = before.seq if before is not None else 0
 
         def job(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM events WHERE seq = ?", (gone,))
-            db.execute("INSERT OR REPLACE INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", after.row())
+            db.execute("INSERT OR REPLACE INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", after.row())
             self._prune_events(db)
 
         self._write(job)
@@ -69,6 +72,11 @@ class EventLog(Part):
         values = {"since": since_seq or 0, "workload": workload, "spark": spark, "limit": max(0, limit)}
         rows: list[Any] = await self._db.read(lambda db: db.execute(query, values).fetchall(), [])
         return sorted(map(Recorded.from_row, rows), key=lambda recorded: recorded.seq)
+
+    def keep_events(self, most: int) -> None:
+        """From now on so many of them, the newest."""
+        self._limits = replace(self._limits, events=most)
+        self._write(self._prune_events)
 
     def _prune_events(self, db: sqlite3.Connection) -> None:
         (count,) = db.execute("SELECT count(*) FROM events").fetchone()

@@ -18,6 +18,7 @@ class Limits:
     actions: int = 5_000
     connectivity: int = 5_000
     overrides: int = 10_000
+    starts: int = 5_000
     generations: int = 20_000
 
 

@@ -82,19 +82,20 @@ class Recorded:
     count: int
     first_at: float
     last_at: float
+    reconcile: str = ""  # the pass that it came from last, if it came from one
 
     def row(self) -> tuple[Any, ...]:
         """In the order of the table's columns."""
         e = self.event
         words = (e.source, str(e.kind), e.name, e.spark, e.type, e.reason, e.message)
-        return (self.seq, self.id, *words, self.count, self.first_at, self.last_at)
+        return (self.seq, self.id, *words, self.count, self.first_at, self.last_at, self.reconcile)
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> Recorded:
         """From the table."""
-        seq, id_, source, kind, name, spark, type_, reason, message, count, first_at, last_at = row
+        seq, id_, source, kind, name, spark, type_, reason, message, count, first_at, last_at, of = row
         event = Event(source=source, kind=kind, name=name, spark=spark, type=type_, reason=reason, message=message)
-        return cls(seq=seq, id=id_, event=event, count=count, first_at=first_at, last_at=last_at)
+        return cls(seq=seq, id=id_, event=event, count=count, first_at=first_at, last_at=last_at, reconcile=of)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -110,6 +111,7 @@ class Recorded:
             "count": self.count,
             "firstAt": self.first_at,
             "lastAt": self.last_at,
+            "reconcile": self.reconcile,
         }
 
 
@@ -130,6 +132,7 @@ class Action:
     outcome: Outcome | None = None
     stdout: str = ""
     stderr: str = ""
+    reconcile: str = ""  # the pass that it was part of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

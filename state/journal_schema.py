@@ -6,7 +6,14 @@ gets it again with its new count. `meta` holds `pruned_seq`, the highest seq tha
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
+
+MIGRATIONS: Final[dict[int, str]] = {  # from a version to the one after it
+    1: """
+        ALTER TABLE events ADD COLUMN reconcile TEXT NOT NULL DEFAULT '';
+        ALTER TABLE actions ADD COLUMN reconcile TEXT NOT NULL DEFAULT '';
+    """,
+}
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (
@@ -26,7 +33,8 @@ CREATE TABLE IF NOT EXISTS events (
     message  TEXT NOT NULL,
     count    INTEGER NOT NULL,
     first_at REAL NOT NULL,
-    last_at  REAL NOT NULL
+    last_at  REAL NOT NULL,
+    reconcile TEXT NOT NULL DEFAULT ''     -- the pass that it came from last, if any
 );
 CREATE INDEX IF NOT EXISTS events_by_name ON events (name, seq);
 CREATE INDEX IF NOT EXISTS events_by_spark ON events (spark, seq);
@@ -44,7 +52,8 @@ CREATE TABLE IF NOT EXISTS actions (
     exit_status INTEGER,
     outcome     TEXT,              -- NULL while it runs; 'unknown' if we ended before it did
     stdout      TEXT NOT NULL DEFAULT '',
-    stderr      TEXT NOT NULL DEFAULT ''
+    stderr      TEXT NOT NULL DEFAULT '',
+    reconcile   TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS actions_by_workload ON actions (workload, id);
 CREATE INDEX IF NOT EXISTS actions_by_spark ON actions (spark, id);
@@ -73,6 +82,26 @@ CREATE TABLE IF NOT EXISTS generations (
     generation INTEGER NOT NULL,
     digest     TEXT NOT NULL,
     at         REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS starts (
+    id        INTEGER PRIMARY KEY,
+    workload  TEXT NOT NULL,
+    spark     TEXT NOT NULL,
+    spec_hash TEXT NOT NULL,
+    seconds   REAL NOT NULL,       -- from the start of the container to its first answer
+    peak      INTEGER NOT NULL,    -- bytes by which MemAvailable fell meanwhile, at most
+    at        REAL NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS told (
+    notification TEXT NOT NULL,
+    subject      TEXT NOT NULL,
+    reason       TEXT NOT NULL,
+    since        REAL NOT NULL,    -- when it began
+    at           REAL NOT NULL,    -- when it was last told, and is not told as over
+    title        TEXT NOT NULL,
+    PRIMARY KEY (notification, subject, reason)
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS good (

@@ -17,8 +17,9 @@ from state.declaration import SECTIONS, Declaration, digest, meaning_of, resolve
 from state.desired import Desired, Workload
 from state.fields import NAME, WORDS
 from state.merge import merge_documents, merge_recipes, without
-from state.problems import Invalid, Problem, dotted, shown
+from state.problems import Invalid, Place, Problem, dotted, shown
 from state.recipes import Recipe
+from state.settings_base import lay_under, places
 from state.sources import RecipeFile, Source, read_desired, read_recipes, recipe_files
 from state.validation import validate
 from state.yaml_read import read_tree
@@ -37,6 +38,7 @@ class Loaded:
     digest: str
     spec_digests: Mapping[str, str]
     files: tuple[str, ...]
+    settings_at: Mapping[str, Place]  # where each setting stands that is no default
 
 
 def load(paths: Path | str | Sequence[Path | str], recipes: Iterable[RecipeFile | Path] = ()) -> Loaded:
@@ -53,10 +55,14 @@ def load_text(text: str | bytes, name: str, recipes: Iterable[RecipeFile | Path]
 def load_sources(desired: Sequence[Source], recipes: Sequence[Source] = ()) -> Loaded:
     """Check what was read. Raises Invalid with every problem of every file."""
     problems: list[Problem] = []
-    trees, shelves = _trees(desired, problems), _trees(recipes, problems)
+    files = [source for source in desired if not source.base]
+    trees, shelves = _trees(files, problems), _trees(recipes, problems)
+    below = _trees([source for source in desired if source.base], problems)
     if None in trees or None in shelves:  # what the rest refers to may stand in the file that can't be read
         raise Invalid(problems)
     root = merge_documents([tree for tree in trees if tree], problems)
+    for tree in below:
+        root = lay_under(root, tree) if tree else root
     shelf = merge_recipes([tree for tree in shelves if tree], problems)
     known = _recipes(shelf, problems)
     state = _checked(root, problems)
@@ -71,7 +77,8 @@ def load_sources(desired: Sequence[Source], recipes: Sequence[Source] = ()) -> L
         resolved=resolved,
         digest=digest(meaning_of(state, resolved)),
         spec_digests={name: digest(declaration.normal()) for name, declaration in resolved.items()},
-        files=tuple(source.name for source in desired),
+        files=tuple(source.name for source in files),
+        settings_at=places(root),
     )
 
 

@@ -70,11 +70,12 @@ def without(root: Node, model: type[Desired]) -> Node:
         faulty = {tuple(details["loc"][:2]) for details in error.errors(include_url=False)}
     else:
         return root
+    sections = {loc[0] for loc in faulty if loc}
     kept = {}
     for section, node in as_map(root).items():
         if node.map is not None and section in {"sparks", "models", "services"}:
             entries = {name: child for name, child in node.map.items() if (section, name) not in faulty}
             kept[section] = Node(node.place, map=entries, keys=node.keys)
-        elif not any(loc[0] == section for loc in faulty):
+        elif section not in sections:
             kept[section] = node
     return Node(root.place, map=kept, keys=root.keys)

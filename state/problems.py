@@ -64,7 +64,7 @@ class Invalid(Exception):
         kept = ordered[:MAX_PROBLEMS]
         if len(ordered) > MAX_PROBLEMS:
             last = kept[-1]
-            more = f"{len(ordered) - MAX_PROBLEMS} more problems are not shown"
+            more = f"at least {len(ordered) - MAX_PROBLEMS} more problems are not shown"
             kept.append(Problem(last.file, 0, 0, "", more))
         self.problems: list[Problem] = kept
         super().__init__("\n".join(str(problem) for problem in kept))

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.alias_generators import to_camel
 
+from state.engines import fault, listening_port
 from state.fields import (
     Argument,
     Capability,
@@ -25,10 +26,14 @@ from state.fields import (
     Image,
     Interval,
     Limit,
+    ModName,
     Name,
     Port,
+    Quant,
     Repository,
+    RepositoryFile,
     Revision,
+    SecurityOption,
     Sentence,
     Size,
     UrlPath,
@@ -48,7 +53,7 @@ BRANCH: Final = "<"  # begins the names of a union's branches, so that they can 
 class Declared(BaseModel):
     """A part of what a person wrote: camelCase in YAML, unknown keys refused, never changed afterwards.
 
-    A key without a value (`models:` with everything under it commented out) is as good as left out.
+    A known key without a value (`models:` with everything under it commented out) is as good as left out.
     """
 
     model_config = ConfigDict(
@@ -63,7 +68,10 @@ class Declared(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _nothing_is_left_out(cls, data: object) -> object:
-        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
+        if not isinstance(data, dict):
+            return data
+        known = {field.alias for field in cls.model_fields.values()}
+        return {k: v for k, v in data.items() if v is not None or k not in known}
 
 
 class SecretRef(Declared):
@@ -73,12 +81,13 @@ class SecretRef(Declared):
     """Name of the secret (`sparkkeep secret set NAME`)."""
 
 
-def _map_or_text(value: object) -> str:
+def map_or_text(value: object) -> str:
+    """Which branch of a union a value belongs to."""
     return "<map>" if isinstance(value, (dict, BaseModel)) else "<text>"
 
 
 EnvEntry = Annotated[
-    Annotated[EnvValue, Tag("<text>")] | Annotated[SecretRef, Tag("<map>")], Discriminator(_map_or_text)
+    Annotated[EnvValue, Tag("<text>")] | Annotated[SecretRef, Tag("<map>")], Discriminator(map_or_text)
 ]
 Flags = Annotated[dict[FlagName, FlagValue], Field(max_length=256)]
 Env = Annotated[dict[EnvName, EnvEntry], Field(max_length=256)]
@@ -151,34 +160,43 @@ class Recipe(Declared):
     """Hugging Face repository of the weights, such as owner/name."""
     revision: Revision | None = None
     """Commit, branch or tag of the weights; a commit is better."""
+    quant: Quant | None = None
+    """llamacpp: which quantization of the repository to take, such as Q4_K_M."""
+    file: RepositoryFile | None = None
+    """llamacpp: which GGUF file of the repository to take, in place of `quant`."""
     image: Image
     """Container image; a digest (name@sha256:...) is better than a tag."""
     pull: Literal["missing", "never"] = "missing"
     """Fetch the image when the Spark lacks it, or never."""
     entrypoint: Annotated[list[Argument], Field(max_length=64)] | None = None
-    """Replaces the image's own entrypoint; an argv list."""
+    """Replaces the image's own entrypoint; an argv list. A model engine knows what its images need if left out."""
     command: Annotated[list[Argument], Field(max_length=512)] = []
-    """Arguments of the container; an argv list, never a shell line."""
+    """Arguments of the container; an argv list, never a shell line. Only for `engine: container`."""
     flags: Flags = {}
-    """The engine's flags without their dashes: `max-model-len: 65536`. true is a bare flag, false or null none."""
+    """The engine's flags without their dashes: `max-model-len: 65536`. true is a bare flag, false or null none; a map
+    is one argument of JSON, a list several arguments."""
+    mods: Annotated[list[ModName], Field(max_length=16)] = []
+    """Patches to run inside the container before the program: folders, each with a run.sh, of the mods folder."""
+    distributed: Literal["native", "ray"] | None = None
+    """vllm, `across` several Sparks: by its own means (native, if left out) or by Ray."""
     env: Env = {}
     """Environment variables; a value is text or `{secret: NAME}`."""
     mounts: Annotated[list[Mount], Field(max_length=64)] = []
     """Folders and volumes inside the container."""
     port: Port | None = None
-    """The port that it listens on."""
+    """The port that it listens on; a model engine has one of its own if left out."""
     ports: Annotated[list[PublishedPort], Field(max_length=64)] = []
     """Published ports; only with `network: bridge`."""
-    gpus: Annotated[Literal["all", "none"], as_input(_gpus_word, Literal["all", "none"])] = "none"
-    """Whether the container sees the GPU."""
+    gpus: Annotated[Literal["all", "none"], as_input(_gpus_word, Literal["all", "none"])] | None = None
+    """Whether the container sees the GPU; left out: all for a model engine, else none."""
     shm: Size | None = None
     """Size of /dev/shm, such as 16GiB."""
     memory: Size | None = None
     """Peak of memory that it needs, such as 92GiB; estimated if left out."""
     network: Literal["host", "bridge", "none"] = "host"
     """With `host` the container's ports are the Spark's."""
-    ipc: Literal["private", "host"] = "private"
-    """Whether it shares the Spark's IPC namespace."""
+    ipc: Literal["private", "host"] | None = None
+    """Whether it shares the Spark's IPC namespace; left out: host for vllm, sglang and trtllm, else private."""
     user: ContainerUser | None = None
     """User inside the container: a name, or numbers such as 1000:1000."""
     workdir: ContainerPath | None = None
@@ -189,6 +207,10 @@ class Recipe(Declared):
     """Devices of the Spark that the container may use, such as /dev/infiniband."""
     cap_add: Annotated[list[Capability], Field(max_length=16)] = []
     """Linux capabilities beyond the usual ones, such as IPC_LOCK."""
+    privileged: bool = False
+    """Give the container every right on the Spark; some images for several Sparks want it."""
+    security_opt: Annotated[list[SecurityOption], Field(max_length=16)] = []
+    """Docker's security options, such as no-new-privileges or seccomp=unconfined."""
     init: bool = False
     """Run a small init process as number 1, which reaps its children."""
     restart: Annotated[RestartPolicy, as_input(_restart_word, RestartPolicy)] = "no"
@@ -197,8 +219,8 @@ class Recipe(Declared):
     """How long it may take to stop before it is killed."""
     start_timeout: Duration = 1800.0
     """How long it may take to answer after its start."""
-    probe: Annotated[Probe, as_input(_probe_shorthand, ProbeKind | Probe)] = Probe(kind="none")
-    """How to tell that it answers: a kind, or the details."""
+    probe: Annotated[Probe, as_input(_probe_shorthand, ProbeKind | Probe)] | None = None
+    """How to tell that it answers: a kind, or the details; left out: a model engine's health page, else none."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -206,14 +228,20 @@ class Recipe(Declared):
             raise ValueError(
                 "ports: only with network: bridge (with network: host the container's ports are the Spark's)"
             )
-        if self.probe.kind != "none" and self.port is None and self.probe.port is None:
-            raise ValueError(f"port: a probe of kind {self.probe.kind} needs the port that it asks")
+        probe = self.probe or Probe(kind="none")
+        if probe.kind != "none" and probe.port is None and self.listening_port is None:
+            raise ValueError(f"port: a probe of kind {probe.kind} needs the port that it asks")
+        if (wrong := fault(self)) is not None:
+            raise ValueError(wrong)
         return self
 
+    @property
+    def listening_port(self) -> int | None:
+        """The port that it listens on, the engine's own if none is given."""
+        return listening_port(self)
 
-NamedOrWritten = Annotated[
-    Annotated[Name, Tag("<text>")] | Annotated[Recipe, Tag("<map>")], Discriminator(_map_or_text)
-]
+
+NamedOrWritten = Annotated[Annotated[Name, Tag("<text>")] | Annotated[Recipe, Tag("<map>")], Discriminator(map_or_text)]
 
 
 def merge_over(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,9 @@ class Secrets:
             # Not to wait for a writer, should somebody have put a pipe there.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise SecretRefused(f"there is no secret {name}: put it into {path} (mode 0600)") from None
+            raise SecretRefused(
+                f"there is no secret {name}: `sparkkeep secret set {name}` puts it into {path}"
+            ) from None
         except OSError as error:
             raise SecretRefused(f"the secret {name} can't be read: {error.strerror}") from None
         try:
@@ -73,6 +75,16 @@ class Secrets:
                 raise
         except OSError as error:
             raise SecretRefused(f"the secret {name} can't be written: {error.strerror}") from None
+
+    def remove(self, name: str) -> bool:
+        """Forget it; False if there was none. Raises SecretRefused."""
+        try:
+            self._path(name).unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise SecretRefused(f"the secret {name} can't be removed: {error.strerror}") from None
+        return True
 
     def _path(self, name: str) -> Path:
         if not re.fullmatch(NAME, name):

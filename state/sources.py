@@ -22,10 +22,11 @@ MAX_TOTAL: Final = 4 * MAX_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file as it was read."""
+    """One file as it was read. What is only `base` lies under the others: what they say counts."""
 
     name: str
     data: bytes
+    base: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, Self, TypeAlias
@@ -32,6 +32,13 @@ EMPTIED: Final = (
 WHOLE: Final = ""  # the name under which the generation of the whole desired state is kept
 
 Files: TypeAlias = tuple[tuple[Source, ...], tuple[Source, ...]]  # of the desired state, of the recipes
+
+
+class Watch(Protocol):
+    """What says when it is worth looking at files again."""
+
+    def __call__(self, paths: Sequence[Path], *, every: float) -> AsyncGenerator[None, None]:
+        """Yields then, and at least each `every` seconds."""
 
 
 class Generations(Protocol):
@@ -72,6 +79,7 @@ class DesiredStore:
         reread: float = 30.0,
         settle: float = 0.2,
         now: Callable[[], float] = time.time,
+        watch: Watch = changes,
     ) -> None:
         self.path = Path(path)
         self.problems: tuple[Problem, ...] = ()
@@ -82,6 +90,7 @@ class DesiredStore:
         self._reread = reread
         self._settle = settle
         self._now = now
+        self._watch = watch
         self._bell = Bell()
         self._current: Revision | None = None
         self._seen = ""
@@ -126,7 +135,7 @@ class DesiredStore:
         if self._current is None:
             await self.open()
         watched = [self.path, *(recipe.path if isinstance(recipe, RecipeFile) else recipe for recipe in self._recipes)]
-        async with contextlib.aclosing(changes(watched, every=self._reread)) as looks:
+        async with contextlib.aclosing(self._watch(watched, every=self._reread)) as looks:
             async for _ in looks:
                 await self._look(settle=self._settle)
 
@@ -151,9 +160,14 @@ class DesiredStore:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    def _completed(self, desired: tuple[Source, ...]) -> tuple[Source, ...]:
+        """What lies under the files is added here, if anything does."""
+        return desired
+
     async def _read(self) -> Files:
         try:
-            return await asyncio.to_thread(lambda: (read_desired(self.path), read_recipes(self._recipes)))
+            files = await asyncio.to_thread(lambda: (read_desired(self.path), read_recipes(self._recipes)))
+            return self._completed(files[0]), files[1]
         except Invalid:
             self._seen = ""  # should the very same text come back, it is news
             raise
@@ -195,7 +209,7 @@ class DesiredStore:
             return
         self._seen = seen
         loaded = await asyncio.to_thread(load_sources, *files)
-        if blank(files[0]) and self._had_something():
+        if blank(_own(files[0])) and self._had_something():
             raise Invalid([Problem(files[0][0].name, 0, 0, "", EMPTIED)])
         self._accept(loaded, files)
 
@@ -211,7 +225,7 @@ class DesiredStore:
         good = self._generations.last_good(self._origin)
         if good is None:
             raise invalid
-        files = (good.desired, good.recipes)
+        files = (self._completed(good.desired), good.recipes)
         try:
             loaded = await asyncio.to_thread(load_sources, *files)
         except Invalid:
@@ -228,7 +242,7 @@ class DesiredStore:
         same = self._current is not None and self._current.revision == revision
         since = self._current.since if same and self._current else self._now()
         self._current = Revision(generation=generation, revision=revision, loaded=loaded, since=since)
-        self._generations.save_good(Good(self._origin, revision, *files))
+        self._generations.save_good(Good(self._origin, revision, _own(files[0]), files[1]))
         if not same or self.problems:
             log.info("desired state %s, generation %d, is in force", revision, generation)
             self.problems, self.since = (), None
@@ -251,3 +265,8 @@ class DesiredStore:
         self.problems = found
         log.warning("the desired state is refused, %s stays in force:\n%s", self.current.revision, invalid)
         self._bell.ring()
+
+
+def _own(desired: tuple[Source, ...]) -> tuple[Source, ...]:
+    """Without what only lies under the files: it is another with every start."""
+    return tuple(source for source in desired if not source.base)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from state.fields import WORDS
-from state.problems import Problem, dotted, shown
+from state.problems import MAX_PROBLEMS, Problem, dotted, shown
 from state.recipes import BRANCH, Declared, Recipe
 from state.yaml_tree import Node
 
@@ -32,21 +32,26 @@ def validate(
     try:
         return model.model_validate(node.plain()), []
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        return None, [_problem(model, node, list(prefix), details) for details in found]
+        found = enumerate(error.errors(include_url=False))
+        return None, [_problem(model, node, list(prefix), details, helpful=n < MAX_PROBLEMS) for n, details in found]
 
 
-def _problem(model: type[Declared], node: Node, prefix: _Path, error: ErrorDetails) -> Problem:
-    """One finding: the path without pydantic's own marks, the nearest place, and the sentence."""
-    loc: _Path = [part for part in error["loc"] if not str(part).startswith(BRANCH)]
-    about_key = bool(loc) and loc[-1] == KEY
-    loc = loc[:-1] if about_key else loc
+def _problem(model: type[Declared], node: Node, prefix: _Path, error: ErrorDetails, *, helpful: bool) -> Problem:
+    """One finding: the path without pydantic's own marks, the nearest place, and the sentence.
+
+    Of more findings than are shown only the first are `helpful`: to search for what was meant takes its time.
+    """
+    about_key = error["loc"][-1:] == (KEY,)
+    said: _Path = list(error["loc"][:-1] if about_key else error["loc"])
+    keys = 1 if about_key or error["type"] == "extra_forbidden" else 0  # a person's own word, whatever it begins with
+    marks = len(said) - keys
+    loc: _Path = [part for at, part in enumerate(said) if at >= marks or not str(part).startswith(BRANCH)]
     message, allowed = _sentence(error, hide="env" in loc[:-1])
     place, path = node.find(loc)
     missing = loc[len(path) :]
     if error["type"] == "missing":
         path = [*path, *missing]
-    elif error["type"] == "extra_forbidden":
+    elif error["type"] == "extra_forbidden" and helpful:
         message, allowed = _unknown_key(str(loc[-1]), model_at(model, path[:-1]))
     elif error["type"] == "value_error" and (named := re.match(r"(\w+): (.*)", message, re.DOTALL)):
         message = named[2]
@@ -83,7 +88,11 @@ def _sentence(error: ErrorDetails, *, hide: bool) -> tuple[str, tuple[str, ...]]
 
 
 def _count(word: str, key: str) -> Callable[[str, dict[str, Any]], str]:
-    return lambda _, context: f"must have at {word} {context[key]} entries; it has {context['actual_length']}"
+    def sentence(_: str, context: dict[str, Any]) -> str:
+        has = context["actual_length"]  # None where pydantic stopped counting
+        return f"must have at {word} {context[key]} entries; it has {'more' if has is None else has}"
+
+    return sentence
 
 
 def _bound(word: str, key: str) -> Callable[[str, dict[str, Any]], str]:
@@ -98,6 +107,7 @@ def _bound(word: str, key: str) -> Callable[[str, dict[str, Any]], str]:
 _WHOLE_NUMBER: Final = {"int_type", "int_parsing", "int_from_float"}
 _SENTENCES: Final[dict[str, Callable[[str, dict[str, Any]], str]]] = {
     "missing": lambda _, __: "is missing",
+    "extra_forbidden": lambda _, __: "is not a known key",
     "string_too_long": lambda _, context: f"must be at most {context['max_length']} characters",
     "string_too_short": lambda _, context: f"must be at least {context['min_length']} characters",
     "too_short": _count("least", "min_length"),

@@ -17,7 +17,7 @@ from watchfiles import Change, awatch
 
 from state.sources import SUFFIXES
 
-BREATH: Final = 1.0  # seconds between two glances at the clock and at the folders' inodes
+BREATH: Final = 2.0  # seconds between two glances at the clock and at the folders' inodes
 
 
 async def changes(paths: Sequence[Path], *, every: float) -> AsyncGenerator[None, None]:
@@ -45,7 +45,7 @@ async def _stirs(folders: Sequence[Path], breath: float) -> AsyncGenerator[set[t
                 *folders,
                 watch_filter=None,
                 recursive=False,
-                step=100,
+                step=200,
                 debounce=400,
                 rust_timeout=timeout,
                 yield_on_timeout=True,

@@ -19,6 +19,7 @@ from state.yaml_tree import Node
 MAX_BYTES: Final = 4 * 2**20
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # only its parser is used, never its constructors
+_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -38,7 +39,7 @@ def read_tree(data: bytes | str, file: str) -> tuple[Node | None, list[Problem]]
         text = _text(data, file)
         return builder.document(yaml.parse(text, Loader=_LOADER)), builder.problems
     except Invalid as invalid:
-        return None, invalid.problems
+        return None, builder.problems or invalid.problems  # all of them: which are shown is for later to say
     except yaml.MarkedYAMLError as error:
         return None, [*builder.problems, _syntax(error, text, file)]
     except yaml.YAMLError as error:
@@ -70,8 +71,9 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
     message = " ".join(part for part in (error.problem, error.context) if part) or "is not YAML"
     if mark is None:
         return Problem(file, 0, 0, "", message)
-    lines = text.splitlines()
-    line = lines[mark.line] if mark.line < len(lines) else ""
-    if "\t" in line[: mark.column + 1]:
+    lines = _BREAK.split(text)
+    if mark.line >= len(lines):  # the parser counts on beyond the end
+        return Problem(file, len(lines), len(lines[-1]) + 1, "", message)
+    if "\t" in lines[mark.line][: mark.column + 1]:
         message += " (a tab stands here: YAML is indented with spaces)"
     return Problem(file, mark.line + 1, mark.column + 1, "", message)

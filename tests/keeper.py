@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.hostkeys import HostKeys
+from reconciler.lease import Identity
 from reconciler.loop import Loop
 from reconciler.remote import RemoteHost
 from reconciler.ssh import Link
@@ -77,8 +79,10 @@ async def keeping(
     known_hosts: Path,
     secret: Callable[[str], str] | None = None,
     journal: Path | str = ":memory:",
+    identity: Identity | None = None,
 ) -> AsyncIterator[Keeper]:
-    """Serve `text` as the desired state."""
+    """Serve `text` as the desired state. Without an `identity` it takes over from any other of that kind at once."""
+    me = identity or Identity(holder="tests@keeper", life=secrets.token_hex(4))
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "desired.yaml"
     if text:
@@ -92,7 +96,18 @@ async def keeping(
     book = Journal(journal)
     store = DesiredStore(file, generations=book)
     try:
-        async with store, Loop(store, book, connect, secret=secret or _no_secret, rng=random.Random(1)) as loop:
+        async with (
+            store,
+            Loop(
+                store,
+                book,
+                connect,
+                secret=secret or _no_secret,
+                rng=random.Random(1),
+                mods=[folder / "mods"],
+                identity=me,
+            ) as loop,
+        ):
             yield Keeper(loop=loop, store=store, journal=book, status=Status(loop), file=file)
     finally:
         book.close()

@@ -41,11 +41,12 @@ def events(
         for event in found["events"]:
             _line(console, event, output)
         after = found["events"][-1]["seq"] if since is not None and found["events"] else found["latestSeq"]
-        for event in client.events(after, lost=_lost, **about):
+        for event in client.events(after, lost=lost, **about):
             _line(console, event, output)
 
 
-def _lost(why: str) -> None:
+def lost(why: str) -> None:
+    """The server is gone, for now."""
     note(f"{why}\nwaiting for it to come back")
 
 

@@ -8,20 +8,23 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from api.client import Client
 from api.commands.names import one_of
-from api.output import SERVER, Format, Output, ServerOption, age, dump, out, server, show, size, table, word
+from api.commands.watching import Rows, View, watching
+from api.output import SERVER, Format, Output, ServerOption, age, dump, server, show, size, table, word
+from api.told import told
 from api.version import VERSION
 
 app = typer.Typer()
 Json = dict[str, Any]
-EVERY = 2.0  # seconds between two looks of `-w`
+TIMES = frozenset({"since", "scannedAt", "startedAt", "lastTransitionTime", "takenAt", "renewedAt"})
+
+KINDS = frozenset({None, "sparks", "workloads"})
 
 What = Annotated[str | None, typer.Argument(metavar="[sparks|workloads|NAME]", help="what to show; default both")]
-Watch = Annotated[bool, typer.Option("--watch", "-w", help="show it again and again, until Ctrl-C")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="and again whenever it changes, until Ctrl-C")]
 
 
 @app.command()
@@ -30,18 +33,16 @@ def get(what: What = None, watch: Watch = False, output: Output = Format.TABLE, 
 
     \b
     sparkkeep get                  both
-    sparkkeep get workloads -w     the workloads, until Ctrl-C
+    sparkkeep get workloads -w     the workloads, and again whenever they change, until Ctrl-C
     sparkkeep get qwen3-8b -o json one of them, for programs
     """  # noqa: D301  # \b is typer's
     with server(address) as client:
-        if not watch:
-            _get_once(client, what, output)
-        elif output is Format.TABLE:
-            _watch(client, what)
+        if watch:
+            if what not in KINDS:
+                one_of(client.get("/api/status"), str(what))  # a slip of the keyboard is not waited for
+            watching(client, _view(what), output)
         else:
-            while True:
-                _get_once(client, what, output)
-                time.sleep(EVERY)
+            _get_once(client, what, output)
 
 
 def _get_once(client: Client, what: str | None, output: Format) -> None:
@@ -52,12 +53,33 @@ def _get_once(client: Client, what: str | None, output: Format) -> None:
         dump(_part(status, what), output)
 
 
-def _watch(client: Client, what: str | None) -> None:
-    console = out()
-    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        while True:
-            live.update(_tables(client.get("/api/status"), what), refresh=True)
-            time.sleep(EVERY)
+def _view(what: str | None) -> View:
+    """What of the status is watched. A name may go, and come back."""
+
+    def gone(status: Json) -> bool:
+        return what not in {*KINDS, *status["sparks"], *status["workloads"]}
+
+    return View(
+        part=lambda status: {what: None} if gone(status) else _part(status, what),
+        rows=lambda status: _rows(status, what),
+        tables=lambda status: Text(f"{what} is declared no more.") if gone(status) else _tables(status, what),
+    )
+
+
+def _rows(status: Json, what: str | None) -> Rows:
+    """Of each the words of its line, without what is measured: that is another number each time."""
+    rows = dict[str, tuple[str, ...]]()
+    if what is None:
+        rows["desired"] = tuple(problem["text"] for problem in status["problems"]) or ("valid",)
+        rows["plan"] = (f"{status['plan']['withheld']} steps wait for your approval",)
+    for name, workload in status["workloads"].items():
+        if what in {None, "workloads", name}:
+            rows[f"workload/{name}"] = tuple(str(cell) for cell in _workload_row(name, workload)[2:])
+    for name, spark in status["sparks"].items():
+        if what in {None, "sparks", name}:
+            host, state, *_, message = _spark_row(name, spark)[1:]
+            rows[f"spark/{name}"] = (str(host), str(state), str(message))
+    return rows
 
 
 def _part(status: Json, what: str | None) -> Any:
@@ -74,7 +96,7 @@ def _tables(status: Json, what: str | None) -> RenderableType:
     if status["problems"]:
         shown.append(Text("the desired state in its file is not valid; the last good one stays in force:", "red"))
         shown += [Text(f"  {problem['text']}", "red") for problem in status["problems"]]
-    kind = what if what in {None, "sparks", "workloads"} else one_of(status, str(what))
+    kind = what if what in KINDS else one_of(status, str(what))
     if kind in {None, "workloads"}:
         chosen = {k: v for k, v in status["workloads"].items() if what in {None, "workloads", k}}
         shown.append(_workloads(chosen))
@@ -90,11 +112,13 @@ def _tables(status: Json, what: str | None) -> RenderableType:
 
 def _workloads(workloads: Json) -> RenderableType:
     columns = ("WORKLOAD", "KIND", "RUN", "WHERE", "SYNC", "HEALTH", "MESSAGE")
-    rows = (
-        (name, w["kind"], w["run"], _where(w), word(w["sync"]), word(w["health"]), w["message"])
-        for name, w in workloads.items()
-    )
+    rows = (_workload_row(name, workload) for name, workload in workloads.items())
     return table(columns, rows, empty="Nothing is declared. examples/desired.yaml shows how.")
+
+
+def _workload_row(name: str, workload: Json) -> tuple[str | Text, ...]:
+    verdicts = word(workload["sync"]), word(workload["health"])
+    return name, workload["kind"], workload["run"], _where(workload), *verdicts, workload["message"]
 
 
 def _where(workload: Json) -> str:
@@ -111,11 +135,19 @@ def _spark_row(name: str, spark: Json) -> tuple[str | Text, ...]:
     facts = spark["facts"] or {}
     states = [spark["reason"] if spark["reachable"] else "Unknown"]
     states += ["Drained"] if spark["drained"] else ["Cordoned"] if spark["cordoned"] else []
+    elsewhere = _kept_elsewhere(spark)
+    states += [elsewhere["reason"]] if elsewhere else []
     memory = f"{size(facts['memoryAvailable'])} of {size(facts['memoryTotal'])}" if facts else "-"
     scanned = f"{age(time.time() - spark['scannedAt'])} ago" if spark["scannedAt"] else "never"
-    message = spark["message"] or _foreign(spark["foreign"])
+    message = spark["message"] or elsewhere.get("message") or _foreign(spark["foreign"])
     state = Text(", ").join(word(text) for text in states)
     return name, spark["host"] or "-", state, memory, size(facts.get("diskFree")), _gpus(facts), scanned, message
+
+
+def _kept_elsewhere(spark: Json) -> Json:
+    """Its lease, if that is why nothing is done there."""
+    lease = spark.get("lease") or {}
+    return {} if not spark["reachable"] or lease.get("ours", True) else lease
 
 
 def _foreign(containers: list[Json]) -> str:
@@ -138,13 +170,18 @@ def describe(
     with server(address) as client:
         status = client.get("/api/status")
         kind = one_of(status, name)
-        query = {"workload": name} if kind == "workloads" else {"spark": name}
-        events = client.get("/api/events", follow=False, limit=10, **query)["events"]
         subject = status[kind][name]
+        if kind == "workloads":
+            answer = client.get(f"/api/workloads/{name}/why")
+            found, events = {**subject, **answer}, answer["events"]
+            lines: Iterable[RenderableType] = _workload(name, found, whole=True)
+        else:
+            events = client.get("/api/events", follow=False, limit=10, spark=name)["events"]
+            found, lines = subject, _described(name, subject)
         if output is not Format.TABLE:
-            dump({"name": name, **subject, "events": events}, output)
+            dump({"name": name, **found, "events": events}, output)
             return
-        show(Group(*_described(name, subject), Text(), _latest(events)))
+        show(Group(*lines, Text(), _latest(events)))
 
 
 def _latest(events: list[Json]) -> RenderableType:
@@ -158,7 +195,7 @@ def _described(name: str, subject: Json) -> Iterator[RenderableType]:
     plain = {key: value for key, value in subject.items() if not isinstance(value, list | dict) and value is not None}
     yield table((), ((f"  {key}", _shown(key, value)) for key, value in plain.items()))
     parts = {key: value for key, value in subject.items() if isinstance(value, list) and value}
-    for key, entries in {**parts, **({"facts": [subject["facts"]]} if subject.get("facts") else {})}.items():
+    for key, entries in {**parts, **{key: [subject[key]] for key in ("lease", "facts") if subject.get(key)}}.items():
         yield Text(f"\n{key}", style="bold")
         for number, entry in enumerate(entries):
             if number:
@@ -175,7 +212,7 @@ def _lines(entry: Json, before: str = "") -> Iterable[tuple[str, str | Text]]:
 
 
 def _shown(key: str, value: Any) -> str | Text:
-    if key in {"since", "scannedAt", "startedAt", "lastTransitionTime"} and isinstance(value, int | float):
+    if key in TIMES and isinstance(value, int | float):
         return f"{age(time.time() - value)} ago"
     if key in {"memoryTotal", "memoryAvailable", "diskFree", "diskTotal"}:
         return size(value)
@@ -196,17 +233,17 @@ def why(
         if output is not Format.TABLE:
             dump(answer, output)
             return
-        show(Group(*_reasons(name, answer), Text(), _latest(answer["events"])))
+        show(Group(*_workload(name, answer, whole=False), Text(), _latest(answer["events"])))
 
 
-def _reasons(name: str, answer: Json) -> Iterator[RenderableType]:
+def _workload(name: str, answer: Json, *, whole: bool) -> Iterator[RenderableType]:
     verdicts = (word(answer[verdict] or "Unknown") for verdict in ("sync", "health"))
     yield Text(f"{name}: ", style="bold") + Text(" and ").join(verdicts)
-    yield from (Text(f"  {sentence}") for sentence in answer["because"])
-    for failure in answer["failures"]:
-        if failure["log"]:
-            yield Text(f"\nits last words on {failure['spark']}", style="bold")
-            yield from (Text(f"  {line}", style="dim") for line in failure["log"])
+    yield from (Text(line) for line in told(name, answer, time.time(), whole=whole))
+    if whole:
+        for condition in answer["conditions"] or ():
+            since = condition["lastTransitionTime"]
+            yield Text(f"condition {condition['type']} is {condition['status']} since {since} ({condition['reason']})")
 
 
 @app.command()

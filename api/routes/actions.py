@@ -7,13 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from api.context import Ctx
+from api.schemas.base import answer
+from api.schemas.journal import ActionsShape
 from state.journal import Action
 
 router = APIRouter(tags=["actions"])
 Name = Annotated[str | None, Query(max_length=200)]
 
 
-@router.get("/api/actions", summary="Commands and their outcome")
+@router.get("/api/actions", summary="Commands and their outcome", responses=answer(ActionsShape))
 async def actions(
     context: Ctx,
     workload: Name = None,
@@ -44,4 +46,5 @@ def action_json(action: Action) -> dict[str, Any]:
         "outcome": action.outcome,
         "stdout": action.stdout,
         "stderr": action.stderr,
+        "reconcile": action.reconcile,
     }

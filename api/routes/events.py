@@ -11,7 +11,9 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import JSONResponse, Response
 
 from api.context import Context, Ctx
-from api.errors import Refused, answers
+from api.errors import Refused
+from api.schemas.base import answer
+from api.schemas.journal import EventsGone, EventsShape
 
 router = APIRouter(tags=["events"])
 BATCH: Final = 500
@@ -23,16 +25,16 @@ Name = Annotated[str | None, Query(max_length=200)]
 @router.get(
     "/api/events",
     summary="What has happened",
-    response_class=EventSourceResponse,
     responses={
         200: {
+            "model": EventsShape,
             "description": "a stream of events, or `{events, oldestSeq, latestSeq}`",
             "content": {
-                "text/event-stream": {"example": 'id: 41\ndata: {"seq": 41, "reason": "Created"}\n\n'},
                 "application/json": {"example": {"events": [], "oldestSeq": 1, "latestSeq": 41}},
+                "text/event-stream": {"example": 'id: 41\ndata: {"seq": 41, "reason": "Created"}\n\n'},
             },
         },
-        **answers(410, 422),
+        **answer(EventsGone, 410),
     },
 )
 async def events(  # query parameters and headers

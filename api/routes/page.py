@@ -1,31 +1,36 @@
-"""The plain page at `/`: files as they lie in `api/static`, named one by one."""
+"""The dashboard at `/`, and its files below `/ui/`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter
-from starlette.responses import FileResponse
+from fastapi import APIRouter, Header
+from starlette.responses import Response
+
+from api.errors import no_such
+from api.page import FOR_GOOD, FRESH, File, Page
 
 router = APIRouter(include_in_schema=False)
-FOLDER: Final = Path(__file__).resolve().parent.parent / "static"
-FRESH: Final = {"cache-control": "no-cache"}
+PAGE: Final = Page.read()
+Accepts = Annotated[str, Header(alias="accept-encoding")]
 
 
 @router.get("/")
-async def page() -> FileResponse:
+async def index(accepts: Accepts = "") -> Response:
     """The page."""
-    return FileResponse(FOLDER / "index.html", headers=FRESH)
+    return _answer(PAGE.index, accepts, FRESH)
 
 
-@router.get("/page.js")
-async def script() -> FileResponse:
-    """What fills it."""
-    return FileResponse(FOLDER / "page.js", media_type="text/javascript", headers=FRESH)
+@router.get("/ui/{version}/{path:path}")
+async def file(version: str, path: str, accepts: Accepts = "") -> Response:
+    """A file of the page."""
+    if path not in PAGE.files:
+        raise no_such("file", path, PAGE.files)
+    return _answer(PAGE.files[path], accepts, FOR_GOOD if version == PAGE.version else FRESH)
 
 
-@router.get("/page.css")
-async def style() -> FileResponse:
-    """How it looks."""
-    return FileResponse(FOLDER / "page.css", media_type="text/css", headers=FRESH)
+def _answer(found: File, accepts: str, keep: str) -> Response:
+    headers = {"cache-control": keep, "vary": "accept-encoding"}
+    if "gzip" in accepts:
+        return Response(found.packed, media_type=found.media_type, headers={**headers, "content-encoding": "gzip"})
+    return Response(found.plain, media_type=found.media_type, headers=headers)

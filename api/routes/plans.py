@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.candidate import candidate_plan
 from api.context import Actor, Context, Ctx
-from api.errors import Refused, answers
-from api.preview import preview
+from api.errors import InvalidDocument, Refused
+from api.schemas.base import answer, link
+from api.schemas.plans import ApprovedPlan, MadePlan, PlanMovedShape
 from reconciler.loop import PlanMoved
 from reconciler.status import plan_json
 from state.load import Loaded, load_sources
 from state.sources import Source, read_recipes
 
 router = APIRouter(tags=["plans"])
+
+
+TRIED: Final = """\
+sparks:
+  spark-1: {host: 192.168.1.11}
+services:
+  hello: {recipe: {image: 'python:3.13-slim', port: 8080}, on: spark-1}
+"""
 
 
 class PlanRequest(BaseModel):
@@ -28,13 +38,19 @@ class PlanRequest(BaseModel):
         default=None,
         max_length=2**21,
         description="the text of a desired state (YAML) to try",
-        examples=["services:\n  hello: {recipe: {image: 'python:3.13-slim', port: 8080}, on: spark-1}\n"],
     )
     file: str = Field(default="candidate", max_length=1000, description="the name that problems give it")
 
 
-@router.post("/api/plan", summary="What would be done now", responses=answers(422))
-async def make_plan(context: Ctx, request: Annotated[PlanRequest | None, Body()] = None) -> dict[str, Any]:
+@router.post(
+    "/api/plan",
+    summary="What would be done now",
+    responses=answer(MadePlan, links={"apply": link("apply_plan_api_plans__id__apply_post", id="$response.body#/id")})
+    | answer(InvalidDocument, 422),
+)
+async def make_plan(
+    context: Ctx, request: Annotated[PlanRequest | None, Body(examples=[{"desired": TRIED}])] = None
+) -> dict[str, Any]:
     """The ordered steps from what was seen to what is declared, each with its cause, consequence and exact command;
     what a guard withholds; and what is left alone, with the reason. With `desired`, the same for that document
     against the world as it is: nothing is stored and nothing is done.
@@ -43,10 +59,14 @@ async def make_plan(context: Ctx, request: Annotated[PlanRequest | None, Body()]
         return {"candidate": False, **plan_json(context.loop.plan())}
     source = Source(request.file, request.desired.encode("utf-8", "surrogatepass"))
     loaded = await asyncio.to_thread(_load, context, source)
-    return {"candidate": True, **_candidate(context, loaded)}
+    return {"candidate": True, **await candidate_plan(context, loaded)}
 
 
-@router.post("/api/plans/{id}/apply", summary="Approve exactly this plan", responses=answers(409))
+@router.post(
+    "/api/plans/{id}/apply",
+    summary="Approve exactly this plan",
+    responses=answer(ApprovedPlan) | answer(PlanMovedShape, 409),
+)
 async def apply_plan(
     context: Ctx,
     actor: Actor,
@@ -64,20 +84,3 @@ async def apply_plan(
 
 def _load(context: Context, source: Source) -> Loaded:
     return load_sources(context.complete((source,)), read_recipes(context.recipes))
-
-
-def _candidate(context: Context, loaded: Loaded) -> dict[str, Any]:
-    loop = context.loop
-    generations = loop.store.generations_of()
-    in_force = loop.store.current.loaded.spec_digests
-    changed = {name for name, digest in loaded.spec_digests.items() if in_force.get(name) != digest}
-    now_on = {i.workload: spark for spark, found in loop.target().instances.items() for i in found}
-    _, plan = preview(
-        loaded,
-        loop.world(),
-        revision=f"sha256:{loaded.digest[:12]}",
-        generations={name: generations.get(name, 0) + (name in changed) for name in loaded.resolved},
-        overrides=loop.overrides(),
-        before=now_on,
-    )
-    return plan_json(plan)

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Body, Path
 
 from api.context import Context, Ctx, PracticeRoom
 from api.errors import Refused, answers, no_such
+from api.schemas.base import answer
+from api.schemas.sparks import Injected, PracticeShape
 
 router = APIRouter(prefix="/api/practice", tags=["practice"])
 
@@ -17,18 +19,18 @@ def _room(context: Context) -> PracticeRoom:
     return context.practice
 
 
-@router.get("", summary="The practice Sparks and their faults")
+@router.get("", summary="The practice Sparks and their faults", responses=answer(PracticeShape))
 async def practice(context: Ctx) -> dict[str, Any]:
     """Where the practice Sparks are, how to log in, and which faults there are with which arguments."""
     return _room(context).describe()
 
 
-@router.post("/{spark}/{fault}", summary="Let something go wrong", responses=answers(404, 422))
+@router.post("/{spark}/{fault}", summary="Let something go wrong", responses=answer(Injected) | answers(404))
 async def inject(
     context: Ctx,
     spark: Annotated[str, Path(max_length=200, examples=["spark-1"])],
-    fault: Annotated[str, Path(max_length=200, examples=["cut"])],
-    arguments: Annotated[dict[str, Any] | None, Body(examples=[{"seconds": 20}])] = None,
+    fault: Annotated[str, Path(max_length=200, examples=["reboot"])],
+    arguments: Annotated[dict[str, Any] | None, Body(examples=[{"seconds": 1}])] = None,
 ) -> dict[str, Any]:
     """Break (or mend) something on a practice Spark and watch what sparkkeep does about it."""
     room = _room(context)

@@ -7,6 +7,9 @@ from typing import Any
 from fastapi import APIRouter
 
 from api.context import Ctx
+from api.schemas.base import answer
+from api.schemas.status import StatusShape
+from api.watch.snapshot import snapshot
 
 router = APIRouter(tags=["status"])
 
@@ -28,6 +31,7 @@ EXAMPLE = {
             "instances": [],
         }
     },
+    "checkout": {"revision": "5f2b9c0d", "branch": "main", "dirty": [], "problem": "", "remote": None},
     "plan": {"id": "9f86d081884c7d65", "steps": 0, "withheld": 0},
 }
 
@@ -35,10 +39,11 @@ EXAMPLE = {
 @router.get(
     "/api/status",
     summary="Every Spark and every workload",
-    responses={200: {"content": {"application/json": {"example": EXAMPLE}}}},
+    responses=answer(StatusShape, example=EXAMPLE),
 )
 async def status(context: Ctx) -> dict[str, Any]:
     """What is declared, what was seen, and the two verdicts on each workload: `sync` (is it as declared) and
-    `health` (does it serve), with the conditions and sentences that explain them.
+    `health` (does it serve), with the conditions and sentences that explain them. `checkout` says how the files stand
+    to git: what was edited by hand since the newest commit, and how the remote is.
     """  # noqa: D205
-    return context.status.build()
+    return snapshot(context)

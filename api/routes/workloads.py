@@ -7,9 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from starlette.responses import StreamingResponse
 
-from api.context import Actor, Context, Ctx
+from api import what_if
+from api.context import Actor, Context, Ctx, Dry
 from api.errors import Refused, answers, no_such
 from api.logs import Tail, lines_of
+from api.schemas.base import answer
+from api.schemas.workloads import BackoffReset, Restarted, Suspended, WhyShape
 from api.why import why as explain
 from reconciler.model import Container
 from state.journal import Override
@@ -55,7 +58,7 @@ def _tails(context: Context, name: str, spark: str | None, found: list[tuple[str
     return [Tail(where, context.worker(where).host, container.id) for where, container in found]
 
 
-@router.get("/why", summary="Why is it as it is", responses=answers(404))
+@router.get("/why", summary="Why is it as it is", responses=answer(WhyShape) | answers(404))
 async def why(context: Ctx, name: Name) -> dict[str, Any]:
     """What is declared, what was seen, what the loop is about to do or leaves alone and for which reason, what failed
     (with the last lines of its log), and the latest events and commands about it.
@@ -64,35 +67,42 @@ async def why(context: Ctx, name: Name) -> dict[str, Any]:
     return await explain(context, name)
 
 
-@router.post("/restart", summary="Restart its containers once", responses=answers(404, 409))
-async def restart(context: Ctx, name: Name) -> dict[str, Any]:
+@router.post("/restart", summary="Restart its containers once", responses=answer(Restarted) | answers(404, 409))
+async def restart(context: Ctx, name: Name, dry: Dry = False) -> dict[str, Any]:
     """Stop and start every running container of it, in the order the loop keeps anyway. Forgets its failures."""
     if not context.containers(name):
         raise Refused(409, "NoContainer", f"{name} has no container now; there is nothing to restart", field="name")
+    if dry:
+        return {"workload": name, "restart": False, "plan": await what_if.restarted(context, name)}
     context.loop.restart(name)
-    return {"workload": name, "restart": True}
+    return {"workload": name, "restart": True, "plan": None}
 
 
-@router.post("/reset-backoff", summary="Try again now", responses=answers(404))
-async def reset_backoff(context: Ctx, name: Name) -> dict[str, Any]:
+@router.post("/reset-backoff", summary="Try again now", responses=answer(BackoffReset) | answers(404))
+async def reset_backoff(context: Ctx, name: Name, dry: Dry = False) -> dict[str, Any]:
     """Forget its failures, so that what waits for a retry, or for a change of its declaration, is tried at once."""
     context.containers(name)
+    if dry:
+        return {"workload": name, "resetBackoff": False, "plan": await what_if.tried_again(context, name)}
     context.loop.reset_backoff(name)
-    return {"workload": name, "resetBackoff": True}
+    return {"workload": name, "resetBackoff": True, "plan": None}
 
 
-@router.post("/suspend", summary="Leave it alone", responses=answers(404))
-async def suspend(context: Ctx, name: Name, actor: Actor) -> dict[str, Any]:
+@router.post("/suspend", summary="Leave it alone", responses=answer(Suspended) | answers(404))
+async def suspend(context: Ctx, name: Name, actor: Actor, dry: Dry = False) -> dict[str, Any]:
     """From now on nothing about it is started, stopped or changed. Outlives a restart of sparkkeep."""
-    context.containers(name)
-    context.loop.override(Override.SUSPEND, name, on=True, by=actor)
-    return {"workload": name, "suspended": True}
+    return await _suspended(context, name, on=True, actor=actor, dry=dry)
 
 
-@router.post("/resume", summary="Mind it again", responses=answers(404))
-async def resume(context: Ctx, name: Name, actor: Actor) -> dict[str, Any]:
+@router.post("/resume", summary="Mind it again", responses=answer(Suspended) | answers(404))
+async def resume(context: Ctx, name: Name, actor: Actor, dry: Dry = False) -> dict[str, Any]:
     """Take `suspend` back. A `suspend: true` in the desired state stays as it is: edit it there."""
+    return await _suspended(context, name, on=False, actor=actor, dry=dry)
+
+
+async def _suspended(context: Context, name: str, *, on: bool, actor: str, dry: bool) -> dict[str, Any]:
     context.containers(name)
-    context.loop.override(Override.SUSPEND, name, on=False, by=actor)
-    declaration = context.loop.store.current.loaded.resolved.get(name)
-    return {"workload": name, "suspended": declaration is not None and declaration.workload.suspend}
+    plan = await what_if.overridden(context, Override.SUSPEND, name, on=on) if dry else None
+    if not dry:
+        context.loop.override(Override.SUSPEND, name, on=on, by=actor)
+    return {"workload": name, "suspended": name in context.loop.target().suspended, "plan": plan}

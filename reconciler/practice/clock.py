@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 BILLION: Final = 1_000_000_000
@@ -62,6 +63,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@lru_cache(maxsize=4096)  # every look at a container shows the same moments again
 def rfc3339(nanos: int) -> str:
     """Go's RFC3339Nano: UTC, as many decimals as it takes; 0 is Docker's zero time."""
     if nanos == 0:

@@ -10,8 +10,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from reconciler.launch import DROP_CACHES
 from reconciler.practice import machine_text
 from reconciler.practice.curl import Curl, Serving
+from reconciler.practice.disk_programs import DISK_PROGRAMS
+from reconciler.practice.locks import flock
 from reconciler.practice.shapes import KERNEL
 from reconciler.practice.shell_io import Io
 from reconciler.practice.shell_run import NOT_FOUND, Shell
@@ -50,9 +53,13 @@ class Console:
             "nproc": _nproc,
             "date": self._date,
             "chmod": _chmod,
+            "mv": _mv,
+            "mktemp": self._mktemp,
             "ls": _ls,
-            "sudo": _sudo,
+            "sudo": self._sudo,
             "timeout": _timeout,
+            "flock": flock,
+            **DISK_PROGRAMS,
         }
 
     async def run(self, line: str, io: Io) -> int:
@@ -63,7 +70,11 @@ class Console:
         variables = {"HOME": self.files.home, "USER": USER, "LOGNAME": USER, "SHELL": "/bin/sh"}
         variables |= {"PATH": "/usr/local/bin:/usr/bin:/bin", "PWD": self.files.home}
         self.scripts.append(line)
-        return await Shell(self.tools, self.files, variables).script(line, io)
+        shell = Shell(self.tools, self.files, variables)
+        try:
+            return await shell.script(line, io)
+        finally:
+            shell.end()
 
     async def _df(self, _shell: Shell, _argv: list[str], io: Io) -> int:
         io.out(machine_text.df(self.machine))
@@ -89,6 +100,25 @@ class Console:
     async def _hostname(self, _shell: Shell, _argv: list[str], io: Io) -> int:
         io.out(f"{self.machine.name}\n")
         return 0
+
+    async def _mktemp(self, shell: Shell, argv: list[str], io: Io) -> int:
+        """`mktemp -d [TEMPLATE]`."""
+        template = next((word for word in argv[1:] if not word.startswith("-")), "/tmp/tmp.XXXXXXXX")  # noqa: S108
+        path = shell.files.normal(template.rstrip("X") + self.machine.ids.hex()[:8], shell.folder)
+        shell.files.make_folder(path)
+        shell.files.modes[path] = 0o700
+        io.out(f"{path}\n")
+        return 0
+
+    async def _sudo(self, _shell: Shell, argv: list[str], io: Io) -> int:
+        """It asks for a password, but for what a fault allows: dropping the page cache."""
+        if argv[1:] == ["-n", "tee", DROP_CACHES] and self.machine.switches.sudo:
+            self.machine.switches.count("page_cache_dropped")
+            self.machine.page_cache = 0
+            io.stdout.write(await io.stdin.read())
+            return 0
+        io.error("sudo: a password is required\n")
+        return 1
 
     async def _date(self, _shell: Shell, argv: list[str], io: Io) -> int:
         seconds = self.machine.clock.wall()
@@ -143,9 +173,32 @@ async def _ls(shell: Shell, argv: list[str], io: Io) -> int:
     return status
 
 
-async def _chmod(shell: Shell, argv: list[str], _io: Io) -> int:
-    for word in argv[2:]:
-        shell.files.modes[shell.files.normal(word, shell.folder)] = int(argv[1], 8)
+async def _chmod(shell: Shell, argv: list[str], io: Io) -> int:
+    """`chmod MODE FILE...`, with a number or `a+rwx`."""
+    status = 0
+    for word in (word for word in argv[2:] if word != "--"):
+        path = shell.files.normal(word, shell.folder)
+        if not shell.files.exists(path):
+            io.error(f"chmod: cannot access '{word}': No such file or directory\n")
+            status = 1
+        else:
+            shell.files.modes[path] = 0o777 if argv[1] == "a+rwx" else int(argv[1], 8)
+    return status
+
+
+async def _mv(shell: Shell, argv: list[str], io: Io) -> int:
+    """`mv -T OLD NEW`: exactly this name, also where there is a folder of that name (which must then be empty)."""
+    match [word for word in argv[1:] if word != "--"]:
+        case ["-T", old, new]:
+            pass
+        case _:
+            io.error("mv: practice: only `mv -T OLD NEW` is known here\n")
+            return 1
+    try:
+        shell.files.rename(shell.files.normal(old, shell.folder), shell.files.normal(new, shell.folder))
+    except OSError as error:
+        io.error(f"mv: cannot move '{old}' to '{new}': {error.strerror}\n")
+        return 1
     return 0
 
 
@@ -162,11 +215,6 @@ async def _id(_shell: Shell, argv: list[str], io: Io) -> int:
 async def _nproc(_shell: Shell, _argv: list[str], io: Io) -> int:
     io.out("20\n")
     return 0
-
-
-async def _sudo(_shell: Shell, _argv: list[str], io: Io) -> int:
-    io.error("sudo: a password is required\n")
-    return 1
 
 
 async def _timeout(shell: Shell, argv: list[str], io: Io) -> int:

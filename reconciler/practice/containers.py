@@ -186,6 +186,12 @@ class Container:
         return int(text) if text.isdigit() else 0
 
     @property
+    def peak(self) -> int:
+        """What PRACTICE_PEAK says that it takes at its most, half-way through its start; 0 if it takes no more then."""
+        text = self.spec.environment.get("PRACTICE_PEAK", "0")
+        return int(text) if text.isdigit() else 0
+
+    @property
     def serving_ports(self) -> list[int]:
         """The Spark's ports it listens on when it serves; none if nothing says that it does."""
         if self.spec.network != "host":

@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from reconciler.practice.shell_io import Io
     from reconciler.practice.shell_run import Shell
 
-VALUED: Final = {"--max-time": "-m", "--output": "-o", "--request": "-X", "--header": "-H", "--data": "-d"}
+VALUED: Final = {
+    "--max-time": "-m",
+    "--output": "-o",
+    "--request": "-X",
+    "--header": "-H",
+    "--data": "-d",
+    "--data-binary": "--data-binary",
+    "--noproxy": "--noproxy",
+}
 SWITCHES: Final = {"--silent": "-s", "--show-error": "-S", "--include": "-i", "--fail": "-f", "--location": "-L"}
+WITHOUT_EFFECT: Final = frozenset({"--raw", "--http1.1"})  # what is printed here is never chunked
 LETTERS: Final = {switch[1] for switch in SWITCHES.values()}
 OWN: Final = frozenset({"127.0.0.1", "localhost", ANYWHERE})
 BAD_OPTION, BAD_HOST, REFUSED, FAILED, TOO_LATE = 2, 6, 7, 22, 28
@@ -47,6 +56,8 @@ class Curl:
                 values.setdefault(short, []).append(next(words, ""))
             elif set((short := SWITCHES.get(word, word))[1:]) <= LETTERS and short.startswith("-"):
                 switches.update("-" + letter for letter in short[1:])
+            elif word in WITHOUT_EFFECT:
+                continue
             elif word.startswith("-"):
                 io.error(f"curl: option {word}: is unknown\ncurl: try 'curl --help' for more information\n")
                 return BAD_OPTION
@@ -73,8 +84,9 @@ class Curl:
         server = self._servers.get(port)
         if server is None:
             return REFUSED, f"Failed to connect to {host} port {port} after 0 ms: Couldn't connect to server"
-        body = values.get("-d", [""])[-1].encode()
-        method = values.get("-X", ["POST" if "-d" in values else "GET"])[-1]
+        given = values.get("--data-binary", values.get("-d", [""]))[-1]
+        body = await io.stdin.read() if given == "@-" else given.encode()
+        method = values.get("-X", ["POST" if {"-d", "--data-binary"} & values.keys() else "GET"])[-1]
         headers = {k.strip().lower(): v.strip() for k, _, v in (h.partition(":") for h in values.get("-H", []))}
         asked = Request(method, parts.path or "/", dict(parse_qsl(parts.query)), headers, body)
         answer = await server.handle(asked)

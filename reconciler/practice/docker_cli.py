@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from reconciler.practice import docker_run, docker_show
+from reconciler.practice import docker_login, docker_run, docker_show
 from reconciler.practice.containers import parse_policy
 from reconciler.practice.docker_flags import BadUsage, Parsed, parse
 from reconciler.practice.docker_usage import COMMANDS, GROUPS
@@ -33,6 +34,7 @@ CREATING: Final = frozenset({"run", "create"})
 SIGNALS: Final = {"KILL": 9, "TERM": 15, "INT": 2, "HUP": 1, "QUIT": 3, "USR1": 10, "USR2": 12}
 CLIENT_ERROR: Final = 125
 NOT_FOUND: Final = 127
+CONFIG: Final[ContextVar[str]] = ContextVar("the configuration file of the command that runs")
 
 
 @dataclass(slots=True)
@@ -64,14 +66,16 @@ class DockerCli:
             "update": self._update,
             "wait": self._wait,
             "pull": self._pull,
+            "login": self._login,
             "rmi": self._rmi,
             "tag": self._tag,
         }
 
-    async def __call__(self, _shell: Shell, argv: list[str], io: Io) -> int:
+    async def __call__(self, shell: Shell, argv: list[str], io: Io) -> int:
         """Run one command."""
         command = Command(self.engine.machine.clock.wall(), tuple(argv))
         self.log.append(command)
+        CONFIG.set(f"{shell.value('DOCKER_CONFIG') or shell.files.home + '/.docker'}/config.json")
         command.status = await self._dispatch(argv[1:], io)
         return command.status
 
@@ -286,6 +290,7 @@ class DockerCli:
     async def _pull(self, parsed: Parsed, io: Io) -> int:
         name = parsed.arguments[0]
         quiet = parsed.on("quiet")
+        docker_login.check(self.engine, parse_reference(name), CONFIG.get())
         lines: list[str] = []
         if ":" not in name.rpartition("/")[2] and "@" not in name and not quiet:
             io.out("Using default tag: latest\n")
@@ -293,6 +298,9 @@ class DockerCli:
         if quiet:
             io.out(f"{lines[-1]}\n")
         return 0
+
+    async def _login(self, parsed: Parsed, io: Io) -> int:
+        return await docker_login.login(self.engine, parsed, CONFIG.get(), io)
 
     async def _rmi(self, parsed: Parsed, io: Io) -> int:
         for name in parsed.arguments:

@@ -63,6 +63,7 @@ _ALL: Final = (
     usage("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", "format,f size,s=bool type", least=1),
     usage("images", "[OPTIONS] [REPOSITORY[:TAG]]", f"{SHOW} all,a=bool digests=bool tree=bool", most=1),
     usage("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "all-tags,a=bool platform quiet,q=bool", least=1, most=1),
+    usage("login", "[OPTIONS] [SERVER]", "password,p password-stdin=bool username,u", most=1),
     usage("rmi", "[OPTIONS] IMAGE [IMAGE...]", "force,f=bool no-prune=bool", least=1),
     usage("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "", least=2, most=2),
     usage(

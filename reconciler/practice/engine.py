@@ -201,7 +201,8 @@ class Engine(Life):
         minders = [c.minder for c in self.containers.values() if c.minder is not None]
         for minder in minders:
             minder.cancel()
-        await asyncio.gather(*minders, return_exceptions=True)
+        if minders:
+            await asyncio.wait(minders)  # not gather: whoever hangs up on this wait must not cancel them twice
         self.events.forget()
 
     def hang_up(self) -> None:

@@ -44,6 +44,8 @@ class Faults:
             if name != "counts":
                 setattr(switches, name, getattr(fresh, name))
         self._spark.machine.unlisten("foreign")
+        self._spark.machine.keep_memory("foreign", 0)
+        self._spark.machine.page_cache = 0
         self._spark.link.heal()
 
     # The machine
@@ -80,6 +82,25 @@ class Faults:
     def memory_slow_release(self, seconds: float | None) -> None:
         """How long memory takes to come back after a program's end."""
         self._spark.switches.memory_release = seconds
+
+    def memory_taken(self, size: int) -> None:
+        """A process that is no container holds so many bytes; 0: it has ended."""
+        machine = self._spark.machine
+        machine.keep_memory("foreign", 0)
+        if not machine.take_memory("foreign", size):
+            raise ValueError("a process can't hold more than there is")
+
+    def page_cache(self, size: int) -> None:
+        """So many bytes of files have been read and are kept, until somebody needs the memory."""
+        self._spark.machine.page_cache = size
+
+    def page_cache_may_be_dropped(self, on: bool = True) -> None:
+        """Whether sudo lets the SSH user drop the page cache without a password."""
+        self._spark.machine.switches.sudo = on
+
+    def registry_wants(self, registry: str, user: str, password: str) -> None:
+        """A registry gives its images only to this login."""
+        self._spark.machine.switches.registry_users[registry] = (user, password)
 
     def port_taken(self, port: int) -> None:
         """Something that is no container listens on a port."""
@@ -150,6 +171,16 @@ class Faults:
     def deaf(self, container: str, on: bool = True) -> None:
         """Its server accepts connections and never answers."""
         names = self._spark.switches.deaf
+        (names.add if on else names.discard)(container)
+
+    def hung(self, container: str, on: bool = True) -> None:
+        """Its engine is dead behind a living server: /health says 200, real requests hang."""
+        names = self._spark.switches.hung
+        (names.add if on else names.discard)(container)
+
+    def loading(self, container: str, on: bool = True) -> None:
+        """It listens already and says 503 to everything, as llama.cpp's server does while it loads."""
+        names = self._spark.switches.loading
         (names.add if on else names.discard)(container)
 
     # The daemon

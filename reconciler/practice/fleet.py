@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from reconciler.practice.server import SshListener
 from reconciler.practice.spark import NETWORK, Settings, Spark
 
 FIRST_PORT: Final = 2200
+_FLEETS: Final = itertools.count()
 MOST: Final = 16  # as many as anybody has
 FOREIGN: Final = {  # what a Spark's owner may have started by hand
     "grafana": Spec(image="grafana/grafana:12.2.0", name="grafana", network="host", env=["PORT=3000"]),
@@ -151,8 +153,9 @@ class PracticeFleet:
 
 
 def _own_network() -> str:
-    """Three numbers of loopback that no other process of this machine uses for practice."""
-    return f"127.{100 + os.getpid() // 250 % 100}.{os.getpid() % 250}"
+    """Three numbers of loopback that no other fleet of this process has, nor, most likely, of another process."""
+    process = os.getpid()
+    return f"127.{100 + (process // 250 + 7 * next(_FLEETS)) % 100}.{process % 250}"
 
 
 async def preload(spark: Spark, spec: Spec) -> None:

@@ -30,6 +30,7 @@ class Machine:
     memory_total: int = 121 * GIB
     memory_other: int = 6 * GIB
     memory_release: float = 0.5
+    page_cache: int = 0  # clean pages of files: MemAvailable counts them as free, MemFree (and CUDA) as taken
     disk_total: int = 3700 * GIB
     disk_used: int = 420 * GIB
     load_seconds: float = 0.3  # a server's way from start to listening, plus this per GiB it holds:
@@ -37,6 +38,7 @@ class Machine:
     boot_id: str = ""
     booted_at: float = 0.0
     overcommits: int = 0  # how often something was started that did not fit: on a real Spark, a hang
+    memory_lowest: int = 0  # the least that was ever available since the boot
     listeners: dict[int, str] = field(default_factory=dict)  # port -> what holds it
     _held: dict[str, int] = field(default_factory=dict)
     _releasing: list[tuple[float, int]] = field(default_factory=list)
@@ -52,6 +54,7 @@ class Machine:
         self._releasing.clear()
         foreign = {port: owner for port, owner in self.listeners.items() if owner == "foreign"}
         self.listeners = {SSH_PORT: "sshd", **foreign}
+        self.memory_lowest = self.memory_available
 
     # Memory
 
@@ -63,13 +66,23 @@ class Machine:
         used = self.memory_other + sum(self._held.values()) + sum(size for _, size in self._releasing)
         return max(0, self.memory_total - used)
 
+    @property
+    def memory_free(self) -> int:
+        """MemFree, and what CUDA calls free: the page cache is not in it."""
+        return max(0, self.memory_available - self.page_cache)
+
     def take_memory(self, holder: str, size: int) -> bool:
         """Whether it fits; what does not fit is not held (the kernel kills it)."""
         if size > self.memory_available:
             self.overcommits += 1
             return False
         self._held[holder] = size
+        self.memory_lowest = min(self.memory_lowest, self.memory_available)
         return True
+
+    def keep_memory(self, holder: str, size: int) -> None:
+        """The holder needs no more than this from now on; the rest is free at once."""
+        self._held[holder] = min(size, self._held.get(holder, 0))
 
     def release_memory(self, holder: str) -> None:
         """The holder has ended; its memory comes back after a while."""

@@ -24,10 +24,10 @@ def meminfo(machine: Machine) -> str:
     available = machine.memory_available // 1024
     rows = {
         "MemTotal": machine.memory_total // 1024,
-        "MemFree": available * 3 // 4,
+        "MemFree": min(available * 3 // 4, machine.memory_free // 1024),
         "MemAvailable": available,
         "Buffers": available // 100,
-        "Cached": available // 5,
+        "Cached": max(available // 5, machine.page_cache // 1024),
         "SwapCached": 0,
         "SwapTotal": 16 * 1024**2,
         "SwapFree": 16 * 1024**2,

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reconciler.practice.clock import digest
+from reconciler.practice.model_tools import Call, calls, structured
 
 DIMENSIONS: Final = 64
 ECHOED: Final = 24  # words of the prompt that come back
 NUMBER: Final = 10_000
+MAX_MODEL_LEN: Final = 32768
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +29,22 @@ class Reply:
     tokens: tuple[str, ...]
     finish: str
     chat: bool
+    thoughts: tuple[str, ...] = ()
+    calls: tuple[Call, ...] = ()
+    stop: str | None = None
 
     @property
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         """The tokens, counted."""
-        total = self.prompt_tokens + len(self.tokens)
-        return {
+        made = len(self.thoughts) + len(self.tokens) + sum(len(call.arguments.split()) + 1 for call in self.calls)
+        found: dict[str, Any] = {
             "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": len(self.tokens),
-            "total_tokens": total,
+            "completion_tokens": made,
+            "total_tokens": self.prompt_tokens + made,
         }
+        if self.thoughts:
+            found["completion_tokens_details"] = {"reasoning_tokens": len(self.thoughts)}
+        return found
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.identity, "object": kind, "created": self.created, "model": self.model}
@@ -45,31 +53,71 @@ class Reply:
         """A `chat.completion` or `text_completion`."""
         text = "".join(self.tokens)
         kind = "chat.completion" if self.chat else "text_completion"
-        said: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
-        choice = {"index": 0, **said, "logprobs": None, "finish_reason": self.finish}
+        said: dict[str, Any] = {"message": self._message(text)} if self.chat else {"text": text}
+        choice = {"index": 0, **said, "logprobs": None, "finish_reason": self.finish, "stop_reason": self.stop}
         return {**self._head(kind), "choices": [choice], "usage": self.usage}
+
+    def _message(self, text: str) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": text if text or not self.calls else None}
+        if self.thoughts:
+            message["reasoning_content"] = "".join(self.thoughts)
+        if self.calls:
+            message["tool_calls"] = [call.json() for call in self.calls]
+        return message
 
     def parts(self, *, usage: bool) -> list[dict[str, Any]]:
         """The chunks of a stream; with `usage`, a last one without choices that counts the tokens."""
         kind = "chat.completion.chunk" if self.chat else "text_completion"
         deltas: list[dict[str, Any]] = [{"delta": {"role": "assistant", "content": ""}}] if self.chat else []
+        deltas += [{"delta": {"reasoning_content": thought}} for thought in self.thoughts]
         deltas += [{"delta": {"content": token}} if self.chat else {"text": token} for token in self.tokens]
+        deltas += [
+            {"delta": {"tool_calls": [delta]}} for index, call in enumerate(self.calls) for delta in call.deltas(index)
+        ]
         last: dict[str, Any] = {"delta": {}} if self.chat else {"text": ""}
         found = [
             {**self._head(kind), "choices": [{"index": 0, **delta, "logprobs": None, "finish_reason": None}]}
             for delta in deltas
         ]
-        found.append({**self._head(kind), "choices": [{"index": 0, **last, "finish_reason": self.finish}]})
+        end = {"index": 0, **last, "finish_reason": self.finish, "stop_reason": self.stop}
+        found.append({**self._head(kind), "choices": [end]})
         if usage:
             found.append({**self._head(kind), "choices": [], "usage": self.usage})
         return found
 
 
 def _text(content: object) -> str:
-    """A message's content: a text, or a list of parts of which the texts count."""
+    """A message's content: a text, or a list of parts. A picture is read as its kind and its size."""
     if isinstance(content, list):
-        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        return " ".join(_part(part) for part in content if isinstance(part, dict))
     return str(content or "")
+
+
+def _part(part: dict[str, Any]) -> str:
+    if part.get("type") != "image_url":
+        return str(part.get("text", ""))
+    url = str(part["image_url"]["url"])
+    kind, _, data = url.removeprefix("data:").partition(";base64,")
+    return f"[{kind}, {len(base64.b64decode(data, validate=True))} bytes]" if url.startswith("data:") else f"[{url}]"
+
+
+def _thoughts(body: dict[str, Any], last: str) -> tuple[str, ...]:
+    """It thinks where it is told to."""
+    told = (body.get("chat_template_kwargs") or {}).get("enable_thinking", body.get("reasoning_effort"))
+    if told in (None, False, "none"):
+        return ()
+    return tuple(re.findall(r"\S+\s*", f"Let me think about: {' '.join(last.split()[:ECHOED])}"))
+
+
+def _stopped(said: str, body: dict[str, Any]) -> tuple[str, str | None]:
+    """The text up to the first stop sequence in it, and which one that was."""
+    stops = body.get("stop") or []
+    stops = [stops] if isinstance(stops, str) else stops
+    found = [(said.index(stop), stop) for stop in stops if stop in said]
+    if not found:
+        return said, None
+    at, stop = min(found)
+    return said[:at], stop
 
 
 def reply(model: str, body: dict[str, Any], *, chat: bool, now: int) -> Reply:
@@ -86,13 +134,24 @@ def reply(model: str, body: dict[str, Any], *, chat: bool, now: int) -> Reply:
     number = int(digest(f"{model}\n{prompt}")[:8], 16) % NUMBER
     words = last.split()[:ECHOED]
     said = f"Practice answer {number:04d} to: {' '.join(words)}" if words else f"Practice answer {number:04d}."
+    made = calls(body, last) if chat else ()
+    said = "" if made else structured(body, last, said) or said
+    said, stop = _stopped(said, body)
     tokens = re.findall(r"\S+\s*", said)
     most = body.get("max_completion_tokens") or body.get("max_tokens")
-    finish = "stop"
+    finish = "tool_calls" if made else "stop"
     if isinstance(most, int) and most < len(tokens):
-        tokens, finish = tokens[:most], "length"
+        tokens, finish, stop = tokens[:most], "length", None
     identity = f"{'chatcmpl' if chat else 'cmpl'}-{digest(prompt)[:24]}"
-    return Reply(model, now, identity, max(1, len(prompt.split())), tuple(tokens), finish, chat)
+    thoughts = _thoughts(body, last) if chat else ()
+    read = max(1, len(prompt.split()))
+    return Reply(model, now, identity, read, tuple(tokens), finish, chat, thoughts, made, stop)
+
+
+def tokenized(model: str, body: dict[str, Any]) -> dict[str, Any]:
+    """`/tokenize`, of a chat or a text: as many as an answer's usage counts. Raises KeyError or ValueError."""
+    count = reply(model, body, chat="messages" in body, now=0).prompt_tokens
+    return {"count": count, "max_model_len": MAX_MODEL_LEN, "tokens": list(range(count)), "token_strs": None}
 
 
 def vector(text: str, dimensions: int) -> list[float]:

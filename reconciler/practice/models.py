@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TOKEN_SECONDS: Final = 0.01
 PATHS: Final = (
     *("/health", "/v1/models", "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank"),
-    *("/v1/audio/transcriptions", "/v1/audio/speech", "/v1/diarize", "/args", "/env", "/metrics"),
+    *("/v1/audio/transcriptions", "/v1/audio/speech", "/v1/diarize", "/tokenize", "/args", "/env", "/metrics"),
 )
 
 
@@ -41,6 +41,7 @@ class ModelServer:
         self.process = process
         self.port = port
         self.requests: dict[str, int] = {}
+        self.tokens = 0  # made since its start
         self._spark = spark
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,6 +93,12 @@ class ModelServer:
         if container.name in self._spark.switches.deaf:
             self._spark.switches.count("deaf")
             await asyncio.Event().wait()
+        if container.name in self._spark.switches.hung and request.method == "POST":
+            self._spark.switches.count("hung")
+            await asyncio.Event().wait()
+        if container.name in self._spark.switches.loading:
+            self._spark.switches.count("loading")
+            return _loading()
         try:
             return self._get(request) if request.method in {"GET", "HEAD"} else self._post(request)
         except BadRequest as error:
@@ -114,7 +121,12 @@ class ModelServer:
                 text = b"ok" if healthy else b"unhealthy"
                 return Answer(200 if healthy else 503, text, content_type="text/plain")
             case "/v1/models":
-                entry = {"id": self.name, "object": "model", "owned_by": "practice", "max_model_len": 32768}
+                entry = {
+                    "id": self.name,
+                    "object": "model",
+                    "owned_by": "practice",
+                    "max_model_len": model_answers.MAX_MODEL_LEN,
+                }
                 return json_answer({"object": "list", "data": [entry]})
             case "/args":
                 return Answer(body=f"{json.dumps(spec.argv, ensure_ascii=False)}\n".encode())
@@ -122,7 +134,8 @@ class ModelServer:
                 return Answer(body=f"{json.dumps(spec.environment, ensure_ascii=False)}\n".encode())
             case "/metrics":
                 lines = (f'practice_requests_total{{path="{path}"}} {n}\n' for path, n in sorted(self.requests.items()))
-                return Answer(body="".join(lines).encode(), content_type="text/plain; version=0.0.4")
+                tokens = f'vllm:generation_tokens_total{{model_name="{self.name}"}} {float(self.tokens)}\n'
+                return Answer(body=("".join(lines) + tokens).encode(), content_type="text/plain; version=0.0.4")
             case "/":
                 who = {"practice": True, "container": self.process.container.name, "model": self.name}
                 return json_answer({**who, "image": spec.image, "spark": self._spark.name, "paths": PATHS})
@@ -132,11 +145,12 @@ class ModelServer:
         answers: dict[str, Callable[[Request], Answer]] = {
             "/v1/chat/completions": lambda asked: self._generate(asked, chat=True),
             "/v1/completions": lambda asked: self._generate(asked, chat=False),
+            "/tokenize": lambda asked: json_answer(model_answers.tokenized(self.name, self._body(asked))),
             "/v1/embeddings": lambda asked: json_answer(model_answers.embeddings(self.name, self._body(asked))),
             "/v1/rerank": lambda asked: json_answer(model_answers.rerank(self.name, self._body(asked))),
             "/rerank": lambda asked: json_answer(model_answers.rerank(self.name, self._body(asked))),
-            "/v1/audio/transcriptions": model_sound.transcription,
-            "/v1/diarize": model_sound.diarization,
+            "/v1/audio/transcriptions": lambda asked: model_sound.transcription(self._named(asked)),
+            "/v1/diarize": lambda asked: model_sound.diarization(self._named(asked)),
             "/v1/audio/speech": lambda asked: model_sound.speech(self._body(asked, strict=False)),
         }
         if request.path not in answers:
@@ -154,13 +168,29 @@ class ModelServer:
             raise BadRequest(f"The model `{body['model']}` does not exist.", 404, "NotFoundError")
         return body
 
+    def _named(self, request: Request) -> Request:
+        """A form whose `model`, if it names one, is this server's."""
+        model = model_sound.form(request).get("model", self.name.encode()).decode(errors="replace")
+        if model != self.name:
+            raise BadRequest(f"The model `{model}` does not exist.", 404, "NotFoundError")
+        return request
+
     def _generate(self, request: Request, *, chat: bool) -> Answer:
         body = self._body(request)
         reply = model_answers.reply(self.name, body, chat=chat, now=int(self._spark.machine.clock.wall()))
+        self.tokens += reply.usage["completion_tokens"]
         if not body.get("stream"):
             return json_answer(reply.whole())
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
         return Answer(body=_paced(reply.parts(usage=usage)), content_type="text/event-stream; charset=utf-8")
+
+
+def _loading() -> Answer:
+    """In llama.cpp's words."""
+    shown = {"message": "Loading model", "type": "unavailable_error", "code": 503}
+    return Answer(
+        503, json.dumps({"error": shown}).encode(), content_type="application/json", headers={"retry-after": "1"}
+    )
 
 
 async def _paced(parts: list[dict[str, Any]]) -> AsyncIterator[bytes]:

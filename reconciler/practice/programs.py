@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from reconciler.engines.scripts import SIGNED
 from reconciler.practice.files import Files
 from reconciler.practice.shell_io import Input, Io
 from reconciler.practice.shell_run import Shell
@@ -28,6 +29,9 @@ OOM_SECONDS: Final = 0.05
 KILLED: Final = 137
 TERMINATED: Final = 143
 SERVER_SWITCHES: Final = frozenset({"--ignore-term", "--fail-bind-exit"})
+SERVER_NUMBERS: Final = frozenset(
+    {"--slow-start", "--unhealthy-after", "--exit-after", "--exit-code", "--gpu-memory-utilization"}
+)
 
 
 class Closing(Protocol):
@@ -94,12 +98,14 @@ class Process:
             if timer is not None:
                 timer.cancel()
             main.cancel()
-            await asyncio.gather(main, return_exceptions=True)
-            for listener in self._listeners:
-                await listener.close()
-            self.machine.unlisten(holder)
-            self.machine.release_memory(holder)
-            self.ended.set()
+            try:
+                await asyncio.gather(main, return_exceptions=True)
+                for listener in self._listeners:
+                    await listener.close()
+            finally:  # also when it is hurried: what ended holds nothing
+                self.machine.unlisten(holder)
+                self.machine.release_memory(holder)
+                self.ended.set()
 
     def _exit_timer(self) -> asyncio.TimerHandle | None:
         planned = self.machine.switches.exit_for(self.container.name, self.container.spec.image)
@@ -112,25 +118,39 @@ class Process:
         return None
 
     def _small(self) -> bool:
-        name = PurePosixPath(self.container.spec.argv[0]).name
-        return name in PROGRAMS or name == "keep-argv"
+        """Not a server. A constant script of ours (mods, Ray, options) ends in a server, so it counts as one."""
+        argv = self.container.spec.argv
+        if argv[3:4] and argv[3].startswith(SIGNED):
+            return False
+        return PurePosixPath(argv[0]).name in {*PROGRAMS, "keep-argv", "timeout"}
 
     async def _main(self) -> int:
         container = self.container
         limit = container.spec.memory
-        fits = self.machine.take_memory(container.id, container.memory)
-        if not fits or (limit and container.memory > limit):
-            await asyncio.sleep(OOM_SECONDS)
-            self.kill(oom=True)
+        late = container.peak and not self._small()
+        await self._take(0 if late else container.memory)
+        if limit and container.memory > limit:
+            await self._out_of_memory()
         if self._small():
             return await self._run_small(container.spec.argv)
         return await self._run_server()
+
+    async def _take(self, size: int) -> None:
+        if not self.machine.take_memory(self.container.id, size):
+            await self._out_of_memory()
+
+    async def _out_of_memory(self) -> None:
+        await asyncio.sleep(OOM_SECONDS)
+        self.kill(oom=True)
 
     async def _run_small(self, argv: list[str]) -> int:
         """`sleep`, `sh -c ...` and their like: as in a real container, they don't hear SIGTERM as process 1."""
         if PurePosixPath(argv[0]).name == "keep-argv":
             self._log("stdout", json.dumps(argv, ensure_ascii=False))
             return 0
+        if PurePosixPath(argv[0]).name == "timeout":  # the question for an engine's flags: there is no engine here
+            self._log("stderr", f"timeout: failed to run command '{argv[-1]}': a practice image holds no programs")
+            return 127
         variables = {"PATH": "/usr/bin:/bin", **self.container.spec.environment}
         shell = Shell(PROGRAMS, Files(), variables, name=PurePosixPath(argv[0]).name)
         out, error = (LogSink(self._log, stream) for stream in ("stdout", "stderr"))
@@ -144,7 +164,10 @@ class Process:
         machine, container = self.machine, self.container
         self._log("stdout", f"practice server for {container.spec.image}: loading")
         load = machine.load_seconds + machine.load_seconds_per_gib * container.memory / 1024**3
-        await self._until_told(self.flags.get("slow-start", load))
+        if (lacking := self._lacks_free_memory()) is not None:
+            self._log("stderr", lacking)
+            return 1
+        await self._load(self.flags.get("slow-start", load))
         for port in [] if self._asked.is_set() else container.serving_ports:
             if "fail-bind-exit" in self.flags or not await self._listen(port):
                 self._log("stderr", "bind: Address already in use")
@@ -157,6 +180,30 @@ class Process:
             machine.switches.count("slow_stop")
         await asyncio.sleep(STOP_SECONDS if slow is None else slow)
         return 0
+
+    async def _load(self, seconds: float) -> None:
+        """To where it can serve. One with a peak takes its memory late, and for a while more than it keeps."""
+        if self.container.peak:
+            await self._until_told(seconds / 2)
+            await self._take(self.container.peak)
+        await self._until_told(seconds / 2 if self.container.peak else seconds)
+        if self.container.peak:
+            self.machine.keep_memory(self.container.id, self.container.memory)
+
+    def _lacks_free_memory(self) -> str | None:
+        """The first check of vLLM, in its words: CUDA must call its share free, and the page cache is not."""
+        share, machine = self.flags.get("gpu-memory-utilization"), self.machine
+        if not share or not machine.page_cache or machine.memory_free >= share * machine.memory_total:
+            return None
+        free, total, wanted = (
+            f"{size / 1024**3:.2f}"
+            for size in (machine.memory_free, machine.memory_total, share * machine.memory_total)
+        )
+        return (
+            f"ValueError: Free memory on device cuda:0 ({free}/{total} GiB) on startup is less than desired GPU "
+            f"memory utilization ({share}, {wanted} GiB). Decrease GPU memory utilization or reduce GPU memory used "
+            "by other processes."
+        )
 
     async def _until_told(self, seconds: float | None) -> None:
         """Wait for SIGTERM, no longer than this; with `--ignore-term` just wait."""
@@ -203,7 +250,7 @@ def server_flags(argv: list[str]) -> Mapping[str, float]:
         following = argv[at + 1] if at + 1 < len(argv) else ""
         if word in SERVER_SWITCHES:
             found[word[2:]] = 1
-        elif word in {"--slow-start", "--unhealthy-after", "--exit-after", "--exit-code"}:
+        elif word in SERVER_NUMBERS:
             try:
                 found[word[2:]] = float(following)
             except ValueError:

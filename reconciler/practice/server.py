@@ -108,12 +108,10 @@ class Session(asyncssh.SSHServerProcess[bytes]):
                 self.exit(status)
 
     async def _input(self) -> bytes:
-        """All of standard input. If the connection breaks, what had come by then, as a real sh would have it."""
-        data = bytearray()
+        """What comes next on standard input. If the connection breaks that is the end, as a real sh would have it."""
         with contextlib.suppress(*UNREADABLE):
-            while part := await self.stdin.read(CHUNK):
-                data += part
-        return bytes(data)
+            return await self.stdin.read(CHUNK)
+        return b""
 
     async def _converse(self, io: Io) -> None:
         """A person at a terminal: one line after the other."""

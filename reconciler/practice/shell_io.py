@@ -18,14 +18,33 @@ class Input:
     """What a command can read; whoever reads it first has it. Nothing is read that nobody asks for."""
 
     def __init__(self, data: bytes = b"", source: Callable[[], Awaitable[bytes]] | None = None) -> None:
+        """`source` gives what comes next, and nothing at the end of input."""
         self._data = data
         self._source = source
 
+    async def some(self) -> bytes:
+        """What is there, or else what comes next; empty at the end of input."""
+        data, self._data = self._data, b""
+        if not data and self._source is not None:
+            data = await self._source()
+            if not data:
+                self._source = None
+        return data
+
+    async def line(self) -> bytes:
+        """Up to and with the next newline, or to the end of input; what comes after it stays."""
+        found = bytearray()
+        while b"\n" not in found and (piece := await self.some()):
+            found += piece
+        line, newline, self._data = bytes(found).partition(b"\n")
+        return line + newline
+
     async def read(self) -> bytes:
         """All that is left, up to the end of input."""
-        data, self._data = self._data, b""
-        source, self._source = self._source, None
-        return data if source is None else data + await source()
+        data = bytearray()
+        while piece := await self.some():
+            data += piece
+        return bytes(data)
 
 
 class Buffer:
@@ -51,6 +70,14 @@ class Io:
     stdin: Input
     stdout: Sink
     stderr: Sink
+
+    def fed(self, stdin: Input) -> Io:
+        """The same, but for what it reads."""
+        return Io(stdin, self.stdout, self.stderr)
+
+    def to(self, number: int, sink: Sink) -> Io:
+        """The same, but for where its output (1) or its errors (2) go."""
+        return Io(self.stdin, sink, self.stderr) if number == 1 else Io(self.stdin, self.stdout, sink)
 
     def out(self, text: str) -> None:
         """Text for standard output."""

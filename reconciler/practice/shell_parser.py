@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from reconciler.practice.shell_scanner import META, Scanner, ShellSyntaxError
@@ -27,16 +29,43 @@ from reconciler.practice.shell_tree import (
     Word,
 )
 
+ASSIGNED: Final = re.compile(r"([A-Za-z_]\w*)=", re.ASCII)
 NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-REDIRECT: Final = re.compile(r"(\d*)(<<-|<<|>>|>&|<&|>\||>|<)")
+REDIRECT: Final = re.compile(r"(\d*)(<<-|<<|<>|>>|>&|<&|>\||>|<)")
+BEGINS_REDIRECT: Final = frozenset("0123456789<>")
 RESERVED: Final = frozenset({"then", "else", "elif", "fi", "do", "done", "}"})
+OPENING: Final = re.compile(
+    r"\(|(?:\{|if|for|while|until|then|else|elif|fi|do|done|\})(?=[ \t\n;&|<>()]|$)"
+)  # no simple command
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a text holds: each complete command with the place where it ends, and what is wrong behind the last."""
+
+    commands: tuple[tuple[Sequence, int], ...]
+    problem: str = ""
+    line: int = 0  # of the problem
+
+
+@lru_cache(maxsize=1024)
+def read(text: str, *, whole: bool = True) -> Script:
+    """The commands of a script. One that is not `whole` may go on after its last line."""
+    parser, commands = Parser(text, whole=whole), list[tuple[Sequence, int]]()
+    try:
+        for sequence in parser.commands():
+            commands.append((sequence, parser.position))
+    except ShellSyntaxError as error:
+        return Script(tuple(commands), str(error), parser.line)
+    return Script(tuple(commands))
 
 
 class Parser(Scanner):
-    """What a script's words mean."""
+    """What a script's words mean. A script that is not `whole` may go on after its last line."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, whole: bool = True) -> None:
         super().__init__(text)
+        self._whole = whole
         self._waiting: list[tuple[Redirect, str, bool]] = []  # here-documents whose lines are still to come
 
     def commands(self) -> Iterator[Sequence]:
@@ -63,6 +92,8 @@ class Parser(Scanner):
         for redirect, mark, quoted in self._waiting:
             lines: list[str] = []
             while True:
+                if self._end() and not self._whole:
+                    raise self._unexpected()
                 if self._end():
                     break  # dash takes what there is
                 ending = self._text.find("\n", self._at)
@@ -74,7 +105,7 @@ class Parser(Scanner):
                     break
                 lines.append(line + "\n")
             body = "".join(lines)
-            redirect.target = Word((Text(body, quoted=True),)) if quoted else Parser(body).document()
+            redirect.target = Word.of([Text(body, quoted=True)]) if quoted else Parser(body).document()
         self._waiting.clear()
 
     def _skip_lines(self) -> None:
@@ -166,6 +197,8 @@ class Parser(Scanner):
 
     def _command(self) -> Command:
         self._skip_blank()
+        if OPENING.match(self._text, self._at) is None:
+            return self._simple()
         if self._looking_at("("):
             self._at += 1
             body = self._list(")")
@@ -242,7 +275,7 @@ class Parser(Scanner):
             redirects.extend(self._redirects())
             if self._end() or self._text[self._at] in META:
                 break
-            if not words and (match := re.compile(rf"({NAME.pattern})=", re.ASCII).match(self._text, self._at)):
+            if not words and (match := ASSIGNED.match(self._text, self._at)):
                 self._at = match.end()
                 empty = self._end() or self._text[self._at] in META
                 assignments.append((match[1], Word() if empty else self.word()))
@@ -259,7 +292,9 @@ class Parser(Scanner):
     def _redirects(self) -> tuple[Redirect, ...]:
         found: list[Redirect] = []
         self._skip_blank()
-        while match := REDIRECT.match(self._text, self._at):
+        while self._text[self._at : self._at + 1] in BEGINS_REDIRECT and (
+            match := REDIRECT.match(self._text, self._at)
+        ):
             self._at = match.end()
             operator = match[2]
             number = int(match[1]) if match[1] else (0 if operator.startswith("<") else 1)

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
-from reconciler.practice.shell_tree import Part, Sequence, Substitution, Text, Variable, Word
+from reconciler.practice.shell_tree import Arithmetic, Part, Sequence, Substitution, Text, Variable, Word
 
 META: Final = frozenset(" \t\n;&|<>()")
+ENDED: Final = META | {""}  # what may follow a word
+MAY_BE_BLANK: Final = frozenset(" \t\\#")
+BLANK: Final = re.compile(r"(?:[ \t]|\\\n|#[^\n]*)*")
+UNQUOTED: Final = re.compile(r"[^ \t\n;&|<>()'\"\\$`]+")
+BETWEEN_QUOTES: Final = re.compile(r"[^\"$`\\]+")
+IN_BRACES: Final = re.compile(r"\$\{(\w+|[?@*#$])(:-([^}]*))?\}", re.ASCII)
+NAMED: Final = re.compile(r"\$([A-Za-z_]\w*|[0-9?@*#$!])", re.ASCII)
+ARITHMETIC: Final = re.compile(r"\$\(\(([\w\s$+-]+)\)\)", re.ASCII)
 
 
 class ShellSyntaxError(Exception):
     """What dash would say, after `sh: LINE: Syntax error: `."""
+
+
+@lru_cache(maxsize=4096)
+def plain(text: str) -> Word:
+    """A word without quotes, variables or substitutions: most are, and most come again and again."""
+    return Word.of([Text(text, quoted=False)])
 
 
 class Scanner:
@@ -21,6 +36,11 @@ class Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+
+    @property
+    def position(self) -> int:
+        """How far the cursor has come, in characters."""
+        return self._at
 
     @property
     def line(self) -> int:
@@ -38,19 +58,17 @@ class Scanner:
         return self._text.startswith(text, self._at)
 
     def _skip_blank(self) -> None:
-        while not self._end():
-            if self._looking_at("\\\n"):
-                self._at += 2
-            elif self._text[self._at] in " \t":
-                self._at += 1
-            elif self._text[self._at] == "#":
-                ending = self._text.find("\n", self._at)
-                self._at = len(self._text) if ending < 0 else ending
-            else:
-                return
+        if self._text[self._at : self._at + 1] not in MAY_BE_BLANK:
+            return
+        skipped = BLANK.match(self._text, self._at)
+        self._at = skipped.end() if skipped else self._at
 
     def word(self) -> Word:
         """One argument, up to a blank or an operator."""
+        run = UNQUOTED.match(self._text, self._at)
+        if run and self._text[run.end() : run.end() + 1] in ENDED:
+            self._at = run.end()
+            return plain(run[0])
         parts: list[Part] = []
         while not self._end() and self._text[self._at] not in META:
             character = self._text[self._at]
@@ -72,14 +90,15 @@ class Scanner:
             elif character == "`":
                 raise ShellSyntaxError("backquotes are more than this shell can read")
             else:
-                ending = self._at + 1
-                while (
-                    ending < len(self._text) and self._text[ending] not in META and self._text[ending] not in "'\"\\$`"
-                ):
-                    ending += 1
-                parts.append(Text(self._text[self._at : ending], quoted=False))
-                self._at = ending
-        return Word(tuple(parts))
+                parts.append(Text(self._run(UNQUOTED), quoted=False))
+        return Word.of(parts)
+
+    def _run(self, plain: re.Pattern[str]) -> str:
+        """So many characters that mean nothing but themselves; one at least, whatever it is."""
+        run = plain.match(self._text, self._at)
+        ending = run.end() if run else self._at + 1
+        text, self._at = self._text[self._at : ending], ending
+        return text
 
     def _quoted(self) -> Iterator[Part]:
         """What stands between double quotes; the first is read already."""
@@ -99,32 +118,35 @@ class Scanner:
             return Text("" if escaped == "\n" else escaped, quoted=True)
         if character == "`":
             raise ShellSyntaxError("backquotes are more than this shell can read")
-        self._at += 1
-        return Text(character, quoted=True)
+        return Text(self._run(BETWEEN_QUOTES), quoted=True)
 
     def document(self) -> Word:
         """The whole text as an unquoted here-document: variables yes, quotes no."""
         parts: list[Part] = []
         while not self._end():
             parts.append(self._inside_quotes("$`\\\n"))
-        return Word(tuple(parts))
+        return Word.of(parts)
 
     def _dollar(self, *, quoted: bool) -> Part:
         if self._looking_at("$(("):
-            raise ShellSyntaxError("arithmetic is more than this shell can do")
+            sum_of = ARITHMETIC.match(self._text, self._at)
+            if sum_of is None:
+                raise ShellSyntaxError("sums and differences are all the arithmetic that this shell can do")
+            self._at = sum_of.end()
+            return Arithmetic(sum_of[1], quoted)
         if self._looking_at("$("):
             self._at += 2
             body = self.commands_until(")")
             self._at += 1
             return Substitution(body, quoted)
         if self._looking_at("${"):
-            match = re.compile(r"\$\{(\w+|[?@*#$])(:-([^}]*))?\}", re.ASCII).match(self._text, self._at)
+            match = IN_BRACES.match(self._text, self._at)
             if match is None:
                 raise ShellSyntaxError("Bad substitution")
             self._at = match.end()
             otherwise = Scanner(match[3]).word() if match[3] else None
             return Variable(match[1], quoted, otherwise)
-        match = re.compile(r"\$([A-Za-z_]\w*|[0-9?@*#$!])", re.ASCII).match(self._text, self._at)
+        match = NAMED.match(self._text, self._at)
         if match is None:
             self._at += 1
             return Text("$", quoted=True)

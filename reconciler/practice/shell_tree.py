@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -30,14 +31,31 @@ class Substitution:
     quoted: bool
 
 
-Part = Text | Variable | Substitution
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`$((...))`."""
+
+    expression: str
+    quoted: bool
+
+
+Part = Text | Variable | Substitution | Arithmetic
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One argument, before its expansion."""
+    """One argument, before its expansion. `fixed`: its text, where that is the same whatever the shell knows."""
 
     parts: tuple[Part, ...] = ()
+    fixed: str | None = None
+
+    @classmethod
+    def of(cls, parts: Iterable[Part]) -> Word:
+        """A word of these parts, in this order."""
+        held = tuple(parts)
+        texts = [part.text for part in held if isinstance(part, Text)]
+        tilde = isinstance(first := next(iter(held), None), Text) and not first.quoted and first.text[:1] == "~"
+        return cls(held, None if tilde or not held or len(texts) < len(held) else "".join(texts))
 
     @property
     def literal(self) -> str | None:

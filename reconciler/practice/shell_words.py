@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from reconciler.practice.shell_io import Leave, Return
-from reconciler.practice.shell_tree import Substitution, Text, Variable, Word
+from reconciler.practice.shell_tree import Arithmetic, Substitution, Text, Variable, Word
 
 if TYPE_CHECKING:
+    from reconciler.practice.files import Files
     from reconciler.practice.shell_io import Io
     from reconciler.practice.shell_run import Shell, Tool
 
@@ -36,7 +37,21 @@ async def pieces(shell: Shell, word: Word, io: Io) -> list[Piece]:
                 found.append((value, not quoted))
             case Substitution(body, quoted):
                 found.append((await shell.captured(body, io), not quoted))
+            case Arithmetic(expression, quoted):
+                found.append((_sum(shell, expression), not quoted))
     return found
+
+
+def _sum(shell: Shell, expression: str) -> str:
+    """Of whole numbers and variables; one that is empty counts as 0."""
+    total, sign = 0, 1
+    for word in re.findall(r"[+-]|\w+", expression, re.ASCII):
+        if word in {"+", "-"}:
+            sign = 1 if word == "+" else -1
+            continue
+        text = word if word.isdecimal() else shell.value(word) or "0"
+        total += sign * int(text, 8 if re.match(r"0\d", text) else 10)
+    return str(total)
 
 
 def fields(found: list[Piece]) -> list[str]:
@@ -122,6 +137,13 @@ async def _shift(shell: Shell, argv: list[str], _io: Io) -> int:
     return 0
 
 
+async def _set(shell: Shell, argv: list[str], _io: Io) -> int:
+    """`set -- WORD...`: the arguments from now on. Options change nothing here."""
+    if argv[1:2] == ["--"]:
+        shell.arguments = argv[2:]
+    return 0
+
+
 async def _export(shell: Shell, argv: list[str], _io: Io) -> int:
     for word in argv[1:]:
         name, equals, value = word.partition("=")
@@ -140,15 +162,16 @@ async def _umask(shell: Shell, argv: list[str], io: Io) -> int:
 
 async def _cd(shell: Shell, argv: list[str], io: Io) -> int:
     path = shell.files.normal(argv[1] if len(argv) > 1 else shell.value("HOME"), shell.folder)
-    if path not in shell.files.folders:
+    if not _is(shell.files, "-d", path):
         io.error(f"{shell.name}: 1: cd: can't cd to {argv[1]}\n")
         return 2
     shell.folder = path
     return 0
 
 
-async def _pwd(shell: Shell, _argv: list[str], io: Io) -> int:
-    io.out((shell.folder or shell.files.home) + "\n")
+async def _pwd(shell: Shell, argv: list[str], io: Io) -> int:
+    folder = shell.folder or shell.files.home
+    io.out((shell.files.real(folder) if "-P" in argv else folder) + "\n")
     return 0
 
 
@@ -170,14 +193,19 @@ async def _test(shell: Shell, argv: list[str], io: Io) -> int:
             return 2
         words = words[:-1]
     negated = words[:1] == ["!"]
-    held = _holds(shell, words[1:] if negated else words)
+    try:
+        held = _holds(shell, words[1:] if negated else words)
+    except ValueError as error:
+        io.error(f"{shell.name}: 1: {argv[0]}: Illegal number: {error.args[0]}\n")
+        return 2
     if held is None:
         io.error(f"{shell.name}: 1: {argv[0]}: unexpected operator\n")
         return 2
     return int(held == negated)
 
 
-def _holds(shell: Shell, words: list[str]) -> bool | None:  # noqa: C901 - one case for each operator
+def _holds(shell: Shell, words: list[str]) -> bool | None:
+    """Whether it is so; None for what is no check. Raises ValueError for a text where a number must be."""
     match words:
         case []:
             return False
@@ -187,21 +215,59 @@ def _holds(shell: Shell, words: list[str]) -> bool | None:  # noqa: C901 - one c
             return bool(text)
         case ["-z", text]:
             return not text
-        case ["-d", path]:
-            return shell.files.normal(path, shell.folder) in shell.files.folders
-        case ["-f" | "-s" | "-r", path]:
-            return shell.files.normal(path, shell.folder) in shell.files.content
-        case ["-e", path]:
-            return shell.files.exists(shell.files.normal(path, shell.folder))
+        case ["-L" | "-h", path]:
+            return shell.files.normal(path, shell.folder) in shell.files.links
+        case ["-d" | "-f" | "-s" | "-e" | "-k" | "-r" | "-w" | "-x" as operator, path]:
+            return _is(shell.files, operator, shell.files.normal(path, shell.folder))
         case [left, "=", right]:
             return left == right
         case [left, "!=", right]:
             return left != right
         case [left, "-eq" | "-ne" | "-lt" | "-gt" | "-le" | "-ge" as operator, right]:
-            one, two = int(left), int(right)
+            one, two = _whole(left), _whole(right)
             truth = {"-eq": one == two, "-ne": one != two, "-lt": one < two, "-gt": one > two}
             return {**truth, "-le": one <= two, "-ge": one >= two}[operator]
     return None
+
+
+def _whole(text: str) -> int:
+    """Raises ValueError, with the text, for what is no number."""
+    if not re.fullmatch(r"\s*[+-]?\d+\s*", text, re.ASCII):
+        raise ValueError(text)
+    return int(text)
+
+
+def _is(files: Files, operator: str, path: str) -> bool:
+    """Whether what a path leads to is of a kind, or may be read, written or entered."""
+    try:
+        path = files.real(path)
+        kind, size, _ = files.stat(path)
+    except OSError:
+        return False
+    match operator:
+        case "-d":
+            return kind == files.FOLDER
+        case "-f":
+            return kind == files.FILE
+        case "-s":
+            return size > 0
+        case "-e":
+            return True
+    allowed = files.modes.get(path, 0o755 if kind == files.FOLDER else 0o644)
+    return bool(allowed & {"-k": 0o1000, "-r": 0o400, "-w": 0o200, "-x": 0o100}[operator])
+
+
+async def _read(shell: Shell, argv: list[str], io: Io) -> int:
+    """`read -r NAME...`: one line into variables, the last one takes what is left. 1 at the end of input."""
+    names = [word for word in argv[1:] if word != "-r"]
+    line = (await io.stdin.line()).decode(errors="surrogateescape")
+    split = shell.variables.get("IFS", " \t\n")
+    rest = line.removesuffix("\n").strip(split)
+    for name in names[:-1]:
+        found = re.split(f"[{re.escape(split)}]+", rest, maxsplit=1)
+        shell.variables[name], rest = found[0], found[1] if len(found) > 1 else ""
+    shell.variables[names[-1]] = rest
+    return 0 if line.endswith("\n") else 1
 
 
 async def _command(shell: Shell, argv: list[str], io: Io) -> int:
@@ -222,18 +288,21 @@ async def _command(shell: Shell, argv: list[str], io: Io) -> int:
 async def _sh(shell: Shell, argv: list[str], io: Io) -> int:
     """Another `sh`, with a script as an argument or on its standard input."""
     inner = shell.fresh(argv[0])
-    match argv[1:]:
-        case ["-c" | "-ec" | "-lc", text, *rest]:
-            inner.name, inner.arguments = (rest[0], rest[1:]) if rest else (argv[0], [])
-            return await inner.script(text, io)
-        case ["-s", *rest]:
-            inner.arguments = rest
-        case [] | ["-"] | ["-e"]:
-            pass
-        case [path, *_]:
-            io.error(f"{argv[0]}: 0: cannot open {path}: No such file\n")
-            return 2
-    return await inner.script((await io.stdin.read()).decode(errors="surrogateescape"), io)
+    try:
+        match argv[1:]:
+            case ["-c" | "-ec" | "-lc", text, *rest]:
+                inner.name, inner.arguments = (rest[0], rest[1:]) if rest else (argv[0], [])
+                return await inner.script(text, io)
+            case ["-s", *rest]:
+                inner.arguments = rest
+            case [] | ["-"] | ["-e"]:
+                pass
+            case [path, *_]:
+                io.error(f"{argv[0]}: 0: cannot open {path}: No such file\n")
+                return 2
+        return await inner.follow(io)
+    finally:
+        inner.end()
 
 
 async def _cat(shell: Shell, argv: list[str], io: Io) -> int:
@@ -270,7 +339,8 @@ BUILTINS: Final[Mapping[str, Tool]] = {
     "[": _test,
     "test": _test,
     "command": _command,
-    "set": _true,
+    "set": _set,
+    "read": _read,
     "trap": _true,
     "sync": _true,
 }

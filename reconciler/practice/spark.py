@@ -21,6 +21,7 @@ from reconciler.practice.link import Link
 from reconciler.practice.machine import Machine
 from reconciler.practice.models import ModelServer
 from reconciler.practice.switches import Switches
+from reconciler.practice.weights import stock
 
 if TYPE_CHECKING:
     from reconciler.practice.programs import Process
@@ -68,6 +69,7 @@ class Spark:
             version=settings.version,
             pull_seconds=settings.pull_seconds,
         )
+        stock(self.engine.files, number)
         self.servers: dict[int, ModelServer] = {}
         self.console = Console(self.machine, DockerCli(self.engine), self.servers)
         self.api = EngineApi(self.engine)

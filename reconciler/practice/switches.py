@@ -38,6 +38,8 @@ class Switches:
     disk_full: bool = False
     memory_release: float | None = None  # seconds after an end until its memory is back
     auth_refused: bool = False
+    sudo: bool = False  # the SSH user may drop the page cache without a password
+    registry_users: dict[str, tuple[str, str]] = field(default_factory=dict)  # registry -> the only login it takes
     forwarding: bool = True
     max_sessions: int = 10
     command_delay: float = 0.0
@@ -45,6 +47,8 @@ class Switches:
     cut_output: int | None = None  # bytes of output after which the connection breaks
     unhealthy: set[str] = field(default_factory=set)  # containers whose /health says 503
     deaf: set[str] = field(default_factory=set)  # containers whose server accepts and never answers
+    hung: set[str] = field(default_factory=set)  # containers whose /health says 200 while every real request hangs
+    loading: set[str] = field(default_factory=set)  # containers whose server listens, and says 503 until it has loaded
     counts: Counter[str] = field(default_factory=Counter)
 
     async def stall(self) -> None:

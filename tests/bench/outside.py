@@ -64,6 +64,17 @@ class Outside:
         self._events = [e for e in self._events if e.at >= event.at]
         return event.at
 
+    async def news(self) -> AsyncIterator[Event]:
+        """Every event as it comes; for one that wants them all, and does not ask `when`."""
+        seen = 0
+        while True:
+            async with self._news:
+                while len(self._events) == seen:
+                    await self._news.wait()
+            for event in self._events[seen:]:
+                seen += 1
+                yield event
+
     async def inspect(self, name: str) -> dict[str, Any]:
         reader, writer = await self._ask("GET", f"/containers/{name}/json")
         body = await reader.read()

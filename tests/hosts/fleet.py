@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +24,9 @@ from tests.hosts import group, images, net, tools
 from tests.hosts.host import Host
 from tests.hosts.shell import HostError, call
 
-PACKAGES = "openssh-server docker.io runc docker-registry busybox-static nftables iproute2 iptables gcc libc6-dev"
+PACKAGES = (
+    "openssh-server docker.io runc docker-registry busybox-static nftables iproute2 iptables gcc libc6-dev curl python3"
+)
 _PROGRAMS = (
     "sshd",
     "ssh-keygen",
@@ -63,7 +65,10 @@ class BusyError(HostError):
 
 
 class Fleet:
-    """Hosts on one bridge. `name` and `network` set two fleets on one machine apart."""
+    """Hosts on one bridge. `name` and `network` set two fleets on one machine apart.
+
+    The `shared` folders of this machine are on every host, read-only and at the same place.
+    """
 
     def __init__(
         self,
@@ -73,6 +78,7 @@ class Fleet:
         name: str = "sk",
         network: str = "10.78",
         engine: bool = True,
+        shared: Sequence[Path] = (),
     ) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9]{0,8}", name):
             raise HostError(f"a fleet's name is 1 to 9 letters and digits, not {name!r}")
@@ -80,7 +86,8 @@ class Fleet:
         self.images = self.base / "images"
         self.gateway = net.gateway_of(network)
         self.key, self.known_hosts = self.base / "id", self.base / "known_hosts"
-        self.hosts = [Host(name, number, network, self.base, engine=engine) for number in range(1, count + 1)]
+        numbers = range(1, count + 1)
+        self.hosts = [Host(name, number, network, self.base, engine=engine, shared=shared) for number in numbers]
 
     @classmethod
     @contextmanager
@@ -91,12 +98,13 @@ class Fleet:
         name: str = "sk",
         network: str = "10.78",
         engine: bool = True,
+        shared: Sequence[Path] = (),
     ) -> Iterator[Self]:
         """Start `count` hosts that keep their files under `base`; take everything down at the end.
 
         What a killed run of the same name left is removed first; a live one's hosts are an error.
         """
-        fleet = cls(count, base, name=name, network=network, engine=engine)
+        fleet = cls(count, base, name=name, network=network, engine=engine, shared=shared)
         with claim(name):
             try:
                 fleet.start()

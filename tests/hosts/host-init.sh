@@ -1,9 +1,11 @@
 #!/bin/sh
-# host-init.sh NAME FOLDER TOOLS: PID 1 of a host, already inside its own namespaces.
-# It builds a root filesystem of its own in FOLDER/root (only /usr is this machine's, read-only),
-# moves into it, and becomes sshd, which also reaps orphans. Everything but /run and /tmp outlives a crash.
+# host-init.sh NAME FOLDER TOOLS [SHARED...]: PID 1 of a host, already inside its own namespaces.
+# It builds a root filesystem of its own in FOLDER/root (only /usr and the SHARED folders are this machine's, read-only
+# and at the same place), moves into it, and becomes sshd, which also reaps orphans. Everything but /run and /tmp
+# outlives a crash.
 set -eu
 name=$1 folder=$2 tools=$3
+shift 3
 exec </dev/null
 hostname "$name"
 mount --make-rprivate /
@@ -35,9 +37,15 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts dev/pts
 mount -t tmpfs -o mode=1777 shm dev/shm
 mount -t tmpfs -o mode=755 run run
 mount -t tmpfs -o mode=1777 tmp tmp
-mkdir -p run/sshd run/lock run/keep
+mkdir -p run/sshd run/keep
+mkdir -m 1777 run/lock
 mount --bind "$folder/control" run/keep
 mount --bind "$tools" opt/keep
+for shared; do
+  mkdir -p ".$shared"
+  mount --bind "$shared" ".$shared"
+  mount -o remount,bind,ro ".$shared"
+done
 
 echo "$name" >etc/hostname
 printf '127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n' "$name" >etc/hosts

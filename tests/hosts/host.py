@@ -39,7 +39,16 @@ class Host:
 
     port = 22
 
-    def __init__(self, fleet: str, number: int, network: str, base: Path, *, engine: bool = True) -> None:
+    def __init__(
+        self,
+        fleet: str,
+        number: int,
+        network: str,
+        base: Path,
+        *,
+        engine: bool = True,
+        shared: Sequence[Path] = (),
+    ) -> None:
         self.number = number
         self.name = f"spark-{number}"
         self.address = net.address_of(network, number)
@@ -48,7 +57,7 @@ class Host:
         self.docker_socket = self.folder / "control/docker.sock"
         self._fleet, self._network, self._tools = fleet, network, base / "tools"
         self._group, self._space = f"{fleet}/{self.name}", f"{fleet}-{number}"
-        self._engine, self._options = engine, list[str]()
+        self._engine, self._shared, self._options = engine, shared, list[str]()
         self._outer: subprocess.Popen[bytes] | None = None
 
     # Life
@@ -81,6 +90,7 @@ class Host:
                     self.name,
                     str(self.folder),
                     str(self._tools),
+                    *map(str, self._shared),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -272,7 +282,17 @@ class Host:
             containers = self.docker("ps", "--all", "--quiet").split()
             if containers:
                 self.docker("rm", "--force", "--volumes", *containers)
+        self.clear_leases()
         self.clear_commands()
+
+    def leases(self) -> list[Path]:
+        """The lease files of the sparkkeeps that keep it."""
+        return list(Path(f"/proc/{self._init()}/root/run/lock").glob("sparkkeep-*.lease"))
+
+    def clear_leases(self) -> None:
+        """Whoever was killed keeps it no more, as if a minute had passed."""
+        for lease in self.leases():
+            lease.unlink(missing_ok=True)
 
     def public_key(self) -> str:
         """Return the public half of the key the host presents, as known_hosts has it."""

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,18 @@ def build(folder: Path) -> list[Image]:
     return made
 
 
+def borrowed(name: str, entrypoint: Sequence[str], env: Mapping[str, str], folders: Sequence[Path]) -> Image:
+    """An image of nothing whose programs are the host's own: /usr and `folders`, which `keep-runc` mounts into it."""
+    links = [_link(part, f"usr/{part}") for part in ("bin", "sbin", "lib", "lib64") if Path("/", part).is_symlink()]
+    inside = [_folder(part, mode) for part, mode in (("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("usr", 0o755))]
+    layer = _tar([*inside, *(_file(path, content, 0o644) for path, content in _FILES.items()), *links])
+    shared = ":".join(map(str, ["/usr", *folders]))
+    variables = [f"{key}={value}" for key, value in {**env, "KEEP_FOLDERS": shared}.items()]
+    return Image(
+        name, _written(name, {"Entrypoint": list(entrypoint), "WorkingDir": "/", "Env": variables}, layer), layer
+    )
+
+
 def archive_path(folder: Path, name: str) -> Path:
     """Return where `build` puts the archive of an image."""
     return folder / f"{name.replace('/', '-').replace(':', '-')}.tar"
@@ -85,17 +98,22 @@ def load_all(fleet: "Fleet") -> list[Image]:
 def _config(name: str, layer: bytes) -> bytes:
     repository, tag = name.split(":")
     program = "/bin/keep-argv" if repository == "keep/argv" else "/bin/keep-server"
+    config = {
+        "Entrypoint": [program],
+        "WorkingDir": "/",
+        "Env": ["PATH=/bin", f"KEEP_VERSION={tag}"],
+        "Labels": {"keep.version": tag},
+    }
+    return _written(name, config, layer)
+
+
+def _written(name: str, config: Mapping[str, object], layer: bytes) -> bytes:
     return json.dumps(
         {
             "architecture": "amd64",
             "os": "linux",
             "created": "2026-01-01T00:00:00Z",
-            "config": {
-                "Entrypoint": [program],
-                "WorkingDir": "/",
-                "Env": ["PATH=/bin", f"KEEP_VERSION={tag}"],
-                "Labels": {"keep.version": tag},
-            },
+            "config": config,
             "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
             "history": [{"created": "2026-01-01T00:00:00Z", "created_by": name}],
         },

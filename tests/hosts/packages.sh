@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs what real hosts need, where this is root on Debian; elsewhere the tests that need them skip.
+# Installs what real hosts, other proxies and the benchmarks need, where this is root on Debian; elsewhere the tests that
+# need them skip.
 [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] || exit 0
 missing=
 for package in openssh-server openssh-client iproute2 nftables iptables docker.io runc docker-registry \
-    busybox-static gcc libc6-dev fish csh; do
+    busybox-static gcc libc6-dev fish csh curl ca-certificates python3 chromium haproxy nginx-light wrk; do
     dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 [ -z "$missing" ] && exit 0

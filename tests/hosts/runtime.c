@@ -3,7 +3,10 @@
  * Without that capability a process can neither be given it nor be given a hard limit above its
  * parent's, so `--privileged` and `--ulimit memlock=-1` fail. This takes the capability out of the
  * bundle, lowers the limits to what this machine allows, and becomes runc. Every edit keeps the
- * file's length (JSON allows blanks), so an ordinary container costs one mmap and one exec. */
+ * file's length (JSON allows blanks), so an ordinary container costs one mmap and one exec.
+ *
+ * An image whose environment has KEEP_FOLDERS=/a:/b gets these folders of the host, read-only and at the
+ * same place: so that an image of nothing runs the machine's real programs. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -77,6 +80,37 @@ static void allow(const char *path) {
     close(file);
 }
 
+/* Puts a mount for each folder of KEEP_FOLDERS at the front of the bundle's mounts. */
+static void add_folders(const char *path) {
+    static const char name[] = "\"KEEP_FOLDERS=", mounts[] = "\"mounts\":[";
+    int file = open(path, O_RDWR | O_CLOEXEC);
+    struct stat about;
+    if (file < 0 || fstat(file, &about) || !about.st_size) return;
+    size_t length = (size_t)about.st_size;
+    char *text = malloc(length), *extra = NULL;
+    size_t more = 0;
+    if (!text || pread(file, text, length, 0) != (ssize_t)length) return;
+    char *folder = seek(text, text + length, name), *place = seek(text, text + length, mounts);
+    FILE *out = folder && place ? open_memstream(&extra, &more) : NULL;
+    if (!out) return;
+    folder += sizeof name - 1;
+    place += sizeof mounts - 1;
+    for (;;) {
+        size_t size = strcspn(folder, ":\"");
+        if (size)
+            fprintf(out, "{\"destination\":\"%.*s\",\"type\":\"bind\",\"source\":\"%.*s\",\"options\":[\"rbind\",\"ro\"]},",
+                    (int)size, folder, (int)size, folder);
+        folder += size;
+        if (*folder++ != ':') break;
+    }
+    fclose(out);
+    size_t before = (size_t)(place - text);
+    if (pwrite(file, extra, more, (off_t)before) != (ssize_t)more ||
+        pwrite(file, place, length - before, (off_t)(before + more)) != (ssize_t)(length - before))
+        perror(path);
+    close(file);
+}
+
 int main(int argc, char **argv) {
     const char *flag = NULL, *file = "";
     for (int i = 1; i < argc && argv[i]; i++) {
@@ -86,6 +120,7 @@ int main(int argc, char **argv) {
             char path[4096];
             snprintf(path, sizeof path, "%s%s", argv[i + 1], file);
             allow(path);
+            if (*file) add_folders(path);
             break;
         }
     }

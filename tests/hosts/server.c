@@ -1,7 +1,8 @@
 /* One static binary for every test image, told apart by the name it is started under.
  *
  *   keep-argv ...       prints its arguments as one JSON line and exits
- *   keep-server ...     a small HTTP server: /health, /args, /env
+ *   keep-server ...     a small HTTP server: /health, /args, /env, and /v1/chat/completions, where a chat model of few
+ *                       words says what was said to it last, in a stream if asked to: a word each 20 ms
  *     --port N            listen there (8000)
  *     --slow-start S      listen only after S seconds
  *     --unhealthy-after S /health answers 503 from then on
@@ -72,6 +73,61 @@ static void json_environment(FILE *out) {
     fputs("}\n", out);
 }
 
+/* The string that follows a name in JSON, as it stands there; the last of several. */
+static size_t json_after(const char *json, const char *name, const char **found) {
+    size_t length = 0;
+    *found = "";
+    for (const char *at = json; (at = strstr(at, name));) {
+        at += strlen(name);
+        const char *value = at + strspn(at, ": ");
+        if (*value != '"') continue;
+        *found = ++value;
+        for (length = 0; value[length] && value[length] != '"';) length += value[length] == '\\' && value[length + 1] ? 2 : 1;
+    }
+    return length;
+}
+
+#define EVENT                                                                                                      \
+    "data: {\"id\":\"chatcmpl-keep\",\"object\":\"chat.completion.chunk\",\"created\":0,\"model\":\"%.*s\",\"choices\":" \
+    "[{\"index\":0,\"delta\":{%s%.*s%s},\"finish_reason\":%s}]}\n\n"
+
+static void say(int fd, const char *what, size_t length) {
+    if (dprintf(fd, "%zx\r\n%.*s\r\n", length, (int)length, what) < 0) _exit(0);
+}
+
+static void stream(int fd, const char *model, int called, const char *text) {
+    static char event[2 * REQUEST];
+    struct timespec pace = {.tv_nsec = 20000000};
+    dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+    while (*text) {
+        size_t word = strcspn(text, " ");
+        word += strspn(text + word, " ");
+        say(fd, event, (size_t)sprintf(event, EVENT, called, model, "\"content\":\"", (int)word, text, "\"", "null"));
+        nanosleep(&pace, NULL);
+        text += word;
+    }
+    say(fd, event, (size_t)sprintf(event, EVENT, called, model, "", 0, "", "", "\"stop\""));
+    dprintf(fd, "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n");
+}
+
+/* By a process of its own, which may take its time. */
+static void chat(int fd, const char *json) {
+    static char text[2 * REQUEST];
+    const char *model, *said, *streamed = strstr(json, "\"stream\"");
+    int called = (int)json_after(json, "\"model\"", &model), length = (int)json_after(json, "\"content\"", &said);
+    sprintf(text, "%.*s heard: %.*s", called, model, length, said);
+    if (streamed && !strncmp(streamed + 8 + strspn(streamed + 8, ": "), "true", 4)) {
+        stream(fd, model, called, text);
+        return;
+    }
+    static char body[3 * REQUEST];
+    int size = sprintf(body, "{\"id\":\"chatcmpl-keep\",\"object\":\"chat.completion\",\"created\":0,\"model\":\"%.*s\","
+                       "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"%s\"},"
+                       "\"finish_reason\":\"stop\"}]}", called, model, text);
+    dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+            size, body);
+}
+
 static void answer(int fd, const char *request, char **argv, double age) {
     char *body = NULL;
     size_t length = 0;
@@ -108,14 +164,26 @@ static int listener(int port, int refuse) {
     return fd;
 }
 
+static int whole(const struct client *client) {
+    const char *body = strstr(client->text, "\r\n\r\n"), *length = strcasestr(client->text, "\r\nContent-Length:");
+    if (client->used == REQUEST - 1) return 1;
+    return body && (!length || length > body || strlen(body + 4) >= (size_t)atol(length + 17));
+}
+
 /* Reads what came; answers and closes once the request is whole, broken off or too long. */
 static void serve(struct client *client, char **argv, double age) {
     ssize_t got = read(client->fd, client->text + client->used, REQUEST - 1 - client->used);
     if (got > 0) {
         client->used += (size_t)got;
         client->text[client->used] = 0;
-        if (!strstr(client->text, "\r\n\r\n") && client->used < REQUEST - 1) return;
-        answer(client->fd, client->text, argv, age);
+        if (!whole(client)) return;
+        if (strncmp(client->text, "POST /v1/chat/completions ", 26)) answer(client->fd, client->text, argv, age);
+        else if (!fork()) {
+            for (int i = 0; i < ROOM; i++)
+                if (clients[i].fd >= 0 && &clients[i] != client) close(clients[i].fd);
+            chat(client->fd, strstr(client->text, "\r\n\r\n"));
+            _exit(0);
+        }
     }
     close(client->fd);
     client->fd = -1;
@@ -172,6 +240,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--fail-bind-exit")) refuse = 1;
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN);
     signal(SIGINT, on_term);
     signal(SIGTERM, ignore_term ? SIG_IGN : on_term);
     signal(SIGALRM, on_alarm);

@@ -85,6 +85,13 @@ class Served:
             self._process = None
             self.kills += 1
 
+    def end(self) -> None:
+        """As a service manager does."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.communicate(timeout=30)
+        self._process = None
+
     def ask(self, path: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self._address}{path}", timeout=10) as answer:  # noqa: S310  # its own address
             found: dict[str, Any] = json.load(answer)
@@ -195,5 +202,7 @@ async def test_killed_again_and_again(stage: RealStage, fleet: Fleet, tmp_path: 
         assert not await counted(stage)
     finally:
         served.kill()
+    for host in fleet.hosts:
+        host.clear_leases()
     async with watching(stage, tmp_path / "after", text(stage, order[-1])) as keeper:
         await quiet(stage, keeper)

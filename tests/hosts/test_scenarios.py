@@ -30,7 +30,9 @@ async def practised(told: Told, folder: Path) -> Traces:
     async with PracticeFleet(2, folder / "practice", first_port=0, settings=settings) as fleet:
         stage = PracticeStage(fleet)
         homes = {spark.engine.files.home for spark in fleet.sparks.values()}
-        return anonymous(await play(told, stage, folder), {stage.registry: "REGISTRY", **dict.fromkeys(homes, "HOME")})
+        fabric = {f"192.168.101.{spark.machine.number + 10}": "ADDRESS" for spark in fleet.sparks.values()}
+        here = {**dict.fromkeys(homes, "HOME"), **fabric, "enP2p1s0f0np0": "INTERFACE"}
+        return anonymous(await play(told, stage, folder), {stage.registry: "REGISTRY", **here})
 
 
 def anonymous(traces: Traces, names: Mapping[str, str]) -> Traces:
@@ -53,8 +55,11 @@ def anonymous(traces: Traces, names: Mapping[str, str]) -> Traces:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("told", ALL.values(), ids=ALL)
-async def test_on_real_hosts(told: Told, stage: RealStage, tmp_path: Path) -> None:
-    traces = anonymous(await play(told, stage, tmp_path / "real"), {stage.registry: "REGISTRY", "/root": "HOME"})
+async def test_on_real_hosts(told: Told, stage: RealStage, hosts: list[Host], tmp_path: Path) -> None:
+    addresses = {host.address: "ADDRESS" for host in hosts}
+    home = {"source=/root/": "source=HOME/", "/root/.sparkkeep": "HOME/.sparkkeep"}
+    here = {stage.registry: "REGISTRY", **home, **addresses, "eth0": "INTERFACE"}
+    traces = anonymous(await play(told, stage, tmp_path / "real"), here)
     if not told.loose:
         assert traces == await practised(told, tmp_path / "practised")
 

@@ -23,6 +23,7 @@ IMAGES = {
 class PracticeStage:
     """A fleet of practice Sparks as `tests.scenarios.stage.Stage`."""
 
+    runs_programs = False
     registry = "registry.practice:5000"
 
     def __init__(self, fleet: PracticeFleet) -> None:
@@ -47,22 +48,25 @@ class PracticeStage:
         return {name: {**there, "reserve": 0} for name, there in self._fleet.desired_sparks().items()}
 
     async def docker(self, spark: str, *argv: str) -> str:
+        status, out, error = await self._told(spark, *argv)
+        assert status == 0, f"{argv}: {status} {error}"
+        if argv[0] not in READS:
+            await asyncio.sleep(REAL_DOCKER)
+        return out
+
+    async def _told(self, spark: str, *argv: str) -> tuple[int, str, str]:
         engine = self.spark(spark).engine
         out, error = Buffer(), Buffer()
         status = await DockerCli(engine)(Shell({}, engine.files, {}), ["docker", *argv], Io(Input(), out, error))
-        assert status == 0, f"{argv}: {status} {error.text}"
         self._learn(spark)
-        if argv[0] not in READS:
-            await asyncio.sleep(REAL_DOCKER)
-        return out.text
+        return status, out.text, error.text
 
     async def containers(self, spark: str) -> dict[str, Seen]:
+        """Without those that go away while they are looked at: Docker tells of the others all the same."""
         self._learn(spark)
-        found = json.loads(await self.docker(spark, "inspect", *ids) if (ids := list(self._ids(spark))) else "[]")
-        return {seen.name: seen for seen in map(_seen, found)}
-
-    def _ids(self, spark: str) -> list[str]:
-        return [container.id for container in self.spark(spark).engine.containers.values()]
+        ids = [container.id for container in self.spark(spark).engine.containers.values()]
+        _, found, _ = await self._told(spark, "inspect", *ids) if ids else (0, "[]", "")
+        return {seen.name: seen for seen in map(_seen, json.loads(found))}
 
     async def commands(self, spark: str) -> list[Command]:
         return (await self.trace(spark))[self._from[spark] :]

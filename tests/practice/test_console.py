@@ -49,6 +49,6 @@ async def test_timeout_refuses(script: str, status: int) -> None:
 
 async def test_a_scan_reads_the_gpu() -> None:
     nonce = "0123456789abcdef"
-    status, out, _ = await ran(facts.script(nonce, full=True, cli=False))
+    status, out, _ = await ran(facts.script(nonce, full=True, settled=True, cli=False))
     assert status == 0
     assert facts.read_facts(facts.sections(out, nonce)).gpus

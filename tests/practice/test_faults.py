@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from reconciler import facts, shell
 from reconciler.practice.faults import Faults
+from reconciler.practice.machine import GIB
 from reconciler.practice.memory import MemoryConnection
 from reconciler.practice.spark import Settings, Spark
 from tests.practice.virtual import virtually
@@ -163,3 +164,33 @@ def test_every_fault_says_what_it_does() -> None:
     for name, method in vars(Faults).items():
         if not name.startswith("_") and callable(method):
             assert method.__doc__, name
+
+
+async def test_a_page_cache_is_available_but_not_free(spark: Spark, link: MemoryConnection) -> None:
+    spark.faults.page_cache(100 * GIB)
+    found = dict(line.split(":") for line in (await link.run("cat /proc/meminfo")).stdout.splitlines())
+    sizes = {name: int(text.removesuffix(" kB")) // 1024**2 for name, text in found.items()}
+    assert (sizes["MemTotal"], sizes["MemAvailable"], sizes["MemFree"], sizes["Cached"]) == (121, 115, 15, 100)
+    spark.faults.memory_taken(40 * GIB)
+    assert (spark.machine.memory_available, spark.machine.memory_free) == (75 * GIB, 0)
+    with pytest.raises(ValueError, match="can't hold more than there is"):
+        spark.faults.memory_taken(116 * GIB)
+    spark.faults.clear()
+    assert (spark.machine.memory_available, spark.machine.memory_free) == (115 * GIB, 115 * GIB)
+
+
+@pytest.mark.parametrize("moments", range(6))
+async def test_power_lost_twice_leaves_no_port_taken(spark: Spark, link: MemoryConnection, moments: int) -> None:
+    """A container ended while it was being ended held its port for ever: "taken by a process that is not ours"."""
+    ran = await link.run(f"{RUN} one img:1 --port 9003")
+    assert ran.status == 0, ran.stderr
+    process = spark.engine.find("one").process
+    assert process is not None
+    await process.ready.wait()
+    assert 9003 in spark.machine.listeners
+    hurried = asyncio.ensure_future(spark.engine.crash())
+    for _ in range(moments):
+        await asyncio.sleep(0)
+    hurried.cancel()
+    await spark.engine.crash()
+    assert 9003 not in spark.machine.listeners

@@ -106,7 +106,7 @@ async def test_sound(server: ModelServer) -> None:
         return b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
 
     kind = {"content-type": "multipart/form-data; boundary=b"}
-    heard = await post(server, "/v1/audio/transcriptions", form(model="x"), **kind)
+    heard = await post(server, "/v1/audio/transcriptions", form(model="tiny"), **kind)
     assert "of 1.2 seconds" in heard["text"]
     plain = await post(server, "/v1/audio/transcriptions", form(response_format="text"), **kind)
     assert plain.decode() == heard["text"] + "\n"
@@ -147,3 +147,110 @@ async def test_curl(server: ModelServer, spark: Spark, link: MemoryConnection) -
     assert (await link.run("curl --bogus http://localhost:8000/")).status == 2
     spark.faults.deaf("one")
     assert (await link.run("curl -s -m 0.05 http://localhost:8000/health")).status == 28
+
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},
+        },
+    }
+    for name in ("weather", "news")
+]
+
+
+def streamed(lines: list[bytes]) -> dict[str, Any]:
+    """A stream put together again: the message, and why it ended."""
+    message: dict[str, Any] = {"content": "", "reasoning_content": "", "tool_calls": []}
+    finish = None
+    for line in lines[:-1]:
+        for choice in json.loads(line[6:])["choices"]:
+            finish = choice["finish_reason"] or finish
+            delta = choice["delta"]
+            for name in ("content", "reasoning_content"):
+                message[name] += delta.get(name, "")
+            for call in delta.get("tool_calls", []):
+                if "id" in call:
+                    message["tool_calls"].append({**call, "function": dict(call["function"])})
+                else:
+                    message["tool_calls"][call["index"]]["function"]["arguments"] += call["function"]["arguments"]
+    return {"message": message, "finish": finish}
+
+
+@pytest.mark.parametrize(
+    ("asked", "called"),
+    [
+        ({}, ["weather"]),
+        ({"messages": [{"role": "user", "content": "weather and news"}]}, ["weather", "news"]),
+        ({"messages": [{"role": "user", "content": "weather and news"}], "parallel_tool_calls": False}, ["weather"]),
+        ({"messages": [{"role": "user", "content": "hello"}]}, []),
+        ({"messages": [{"role": "user", "content": "hello"}], "tool_choice": "required"}, ["weather"]),
+        ({"tool_choice": {"type": "function", "function": {"name": "news"}}}, ["news"]),
+        ({"tool_choice": "none"}, []),
+    ],
+)
+async def test_tools(server: ModelServer, asked: dict[str, Any], called: list[str]) -> None:
+    body = {"messages": [{"role": "user", "content": "the weather in Bonn"}], "tools": TOOLS, **asked}
+    whole = (await post(server, "/v1/chat/completions", body))["choices"][0]
+    calls = whole["message"].get("tool_calls", [])
+    assert [call["function"]["name"] for call in calls] == called
+    assert whole["finish_reason"] == ("tool_calls" if called else "stop")
+    for call in calls:
+        assert set(json.loads(call["function"]["arguments"])) == {"city", "days"}
+    parts = streamed(await post(server, "/v1/chat/completions", {**body, "stream": True}))
+    assert parts["finish"] == whole["finish_reason"]
+    assert [(c["id"], c["function"]) for c in parts["message"]["tool_calls"]] == [
+        (c["id"], c["function"]) for c in calls
+    ]
+
+
+async def test_a_tools_result_is_answered(server: ModelServer) -> None:
+    messages = [{"role": "user", "content": "the weather"}, {"role": "tool", "tool_call_id": "1", "content": "rain"}]
+    whole = await post(server, "/v1/chat/completions", {"messages": messages, "tools": TOOLS})
+    assert whole["choices"][0]["message"]["content"].endswith("to: rain")
+
+
+async def test_structured_output(server: ModelServer) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "size": {"$ref": "#/$defs/size"}, "tags": {"type": "array"}},
+        "$defs": {"size": {"enum": ["small", "large"]}},
+    }
+    body = {"messages": [{"role": "user", "content": "a fox"}]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "animal", "schema": schema}}
+    whole = await post(server, "/v1/chat/completions", {**body, "response_format": wanted})
+    said = json.loads(whole["choices"][0]["message"]["content"])
+    assert said["size"] == "small"
+    assert isinstance(said["tags"], list)
+    whole = await post(server, "/v1/chat/completions", {**body, "response_format": {"type": "json_object"}})
+    assert json.loads(whole["choices"][0]["message"]["content"])["answer"].endswith("a fox")
+
+
+async def test_thoughts(server: ModelServer) -> None:
+    body = {"messages": [{"role": "user", "content": "a fox"}], "reasoning_effort": "low"}
+    whole = await post(server, "/v1/chat/completions", body)
+    message = whole["choices"][0]["message"]
+    assert message["reasoning_content"] == "Let me think about: a fox"
+    assert whole["usage"]["completion_tokens_details"]["reasoning_tokens"] == 6
+    parts = streamed(await post(server, "/v1/chat/completions", {**body, "stream": True}))
+    assert parts["message"]["reasoning_content"] == message["reasoning_content"]
+    assert parts["message"]["content"] == message["content"]
+    quiet = {**body, "chat_template_kwargs": {"enable_thinking": False}}
+    whole = await post(server, "/v1/chat/completions", quiet)
+    assert "reasoning_content" not in whole["choices"][0]["message"]
+
+
+async def test_stop_pictures_and_counting(server: ModelServer) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "what is"}, picture]}]}
+    whole = await post(server, "/v1/chat/completions", body)
+    assert whole["choices"][0]["message"]["content"].endswith("what is [image/png, 3 bytes]")
+    counted = await post(server, "/tokenize", body)
+    assert counted["count"] == whole["usage"]["prompt_tokens"]
+    whole = await post(server, "/v1/chat/completions", {**body, "stop": ["what", "nothing"]})
+    assert whole["choices"][0]["message"]["content"].endswith("to: ")
+    assert (whole["choices"][0]["finish_reason"], whole["choices"][0]["stop_reason"]) == ("stop", "what")
+    picture["image_url"] = {"url": "data:image/png;base64,?"}
+    assert await status(server, "/v1/chat/completions", json.dumps(body).encode(), "POST") == 400

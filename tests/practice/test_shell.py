@@ -54,6 +54,12 @@ SCRIPTS = (
     "exec echo gone; echo never",
     "command -v nosuchprogram || echo absent",
     "test a != b && [ 3 -gt 2 ] && echo yes",
+    'printf \'one  two three \\nfour\' | { read -r a b; echo "$a|$b"; read -r c; echo "$? $c"; read -r d; echo "$? $d"; }',
+    "printf '12.75 9.1\\n' | { IFS='. ' read -r a b c; echo \"$a|$b|$c\"; }; echo 'x y' | { read -r a b; echo \"$b\"; }",
+    'x=7; y=; echo $((x + 1)) "$(($x - 10))" $((y+2-x)) $(( 010 ))',
+    "[ x -gt 2 ]; echo $?; [ -k /tmp ] && echo sticky; [ -k / ] || echo not",
+    "exec 9</nowhere; echo never",
+    "exec 8</dev/null 8<&-; read -r x 2>/dev/null </proc/self/fd/8; echo $?",
 )
 
 
@@ -113,3 +119,37 @@ async def test_files() -> None:
     assert files.modes["/home/practice/x"] == 0o600
     assert "cat: no: No such file or directory" in error.text
     assert "cannot create /etc/y: Permission denied" in error.text
+
+
+async def in_pieces(pieces: list[str]) -> tuple[int, str]:
+    waiting = [piece.encode() for piece in pieces]
+
+    async def source() -> bytes:
+        return waiting.pop(0) if waiting else b""
+
+    out = Buffer()
+    status = await Shell(PROGRAMS, Files(), {}).follow(Io(Input(source=source), out, out))
+    return status, out.text
+
+
+@pytest.mark.parametrize("text", ["echo a\n{\necho b\necho ü\n} </dev/null\ncat <<E\none\ntwo\nE\nexit 3\n"])
+async def test_a_script_that_comes_in_pieces_runs_the_same(text: str) -> None:
+    whole = await in_pieces([text])
+    assert whole == (3, "a\nb\nü\none\ntwo\n")
+    for at in range(1, len(text)):
+        assert await in_pieces([text[:at], text[at:]]) == whole
+    assert await in_pieces(list(text)) == whole
+
+
+async def test_a_block_runs_as_soon_as_its_last_line_is_there() -> None:
+    """A shell that waited for the end of its input would never answer a question asked of a standing shell."""
+    out = Buffer()
+    seen: list[str] = []
+    pieces = [b"{\necho one\n", b"} </dev/null\n", b"{\necho two\n} </dev/null\n"]
+
+    async def source() -> bytes:
+        seen.append(out.text)
+        return pieces.pop(0) if pieces else b""
+
+    await Shell(PROGRAMS, Files(), {}).follow(Io(Input(source=source), out, out))
+    assert seen == ["", "", "one\n", "one\ntwo\n"]

@@ -22,7 +22,7 @@ async def sh(connection: asyncssh.SSHClientConnection, script: str) -> asyncssh.
 async def test_a_scan(ssh: asyncssh.SSHClientConnection, fleet: PracticeFleet) -> None:
     await sh(ssh, "docker run -d --name one --network host img:1 serve --port 18080")
     fleet["spark-1"].faults.port_taken(5432)
-    answer = await sh(ssh, facts.script("n0nce", full=True, cli=True))
+    answer = await sh(ssh, facts.script("n0nce", full=True, settled=True, cli=True))
     found = facts.sections(str(answer.stdout), "n0nce")
     facts.check(found, facts.REQUIRED | facts.SLOW.keys())
     read = facts.read_facts(found)

@@ -1,35 +1,12 @@
-"""A loop whose time jumps: waiting costs nothing, and everything happens in the same order every time."""
+"""One practice Spark in virtual time, without sockets."""
 
 import asyncio
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from reconciler.practice.clock import Clock
 from reconciler.practice.spark import Settings, Spark
-
-EPOCH = 1_800_000_000.0
-
-
-class _Selector(selectors.SelectSelector):
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        ready = super().select(0)
-        if not ready:
-            if timeout is None:
-                raise RuntimeError("everything waits for something that nobody will do")
-            self.now += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
-
-    def time(self) -> float:
-        return self._virtual.now
+from tests.simulation.virtual import EPOCH, VirtualLoop
 
 
 def virtually(story: Callable[[Spark], Coroutine[Any, Any, None]], **settings: Any) -> Spark:

@@ -1,5 +1,8 @@
 """What is declared changes, and the Sparks follow with exactly the commands that it takes."""
 
+from pathlib import Path
+from typing import Any
+
 from tests.keeper import Keeper
 from tests.scenarios.play import calm, declare, did, echo, nothing_done, passes, scenario, settled, watching, world
 from tests.scenarios.stage import Stage
@@ -159,6 +162,54 @@ async def folders_of_mounts_are_made(stage: Stage, keeper: Keeper) -> None:
     await settled(stage, keeper, {"web": echo(one, mounts=[mount])})
     assert await stage.has_folder(one, "$HOME/made/for web")
     assert await did(stage, one) == ["run"]
+
+
+def modded(on: str, *mods: str, **more: Any) -> dict[str, Any]:
+    """An engine's recipe with mods; what runs is the small server of the test images, which ignores vLLM's flags."""
+    recipe = echo(on, engine="vllm", model="tiny/llama", gpus="none", memory="16MiB", mods=list(mods), **more)["recipe"]
+    return {"recipe": {**recipe, "entrypoint": ["/bin/keep-server"], "command": []}, "on": on}
+
+
+def write_mod(folder: Path, word: str) -> None:
+    """A mod that says a word; it brings more than one script can carry, and names that a shell could trip over."""
+    (folder / "in here").mkdir(parents=True, exist_ok=True)
+    (folder / "run.sh").write_text(f"#!/bin/sh\ncat 'in here/-n it.txt'\necho mod says {word}\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "in here" / "-n it.txt").write_text("so be it\n")
+    (folder / "large.bin").write_bytes(bytes(range(256)) * 5000)
+    (folder / "empty").touch()
+
+
+@scenario()
+async def its_mod_is_delivered_and_run(stage: Stage, keeper: Keeper) -> None:
+    """A mod lies on the Spark by its content: once, and another content is another container."""
+    one, two = stage.sparks
+    folder = keeper.file.parent / "mods" / "greet"
+    write_mod(folder, "hello")
+    await settled(stage, keeper, {}, models={"chat": modded(one, "mods/greet")})
+    assert await did(stage, one) == ["run"]
+    assert await did(stage, two) == []
+    log = await stage.docker(one, "logs", "sparkkeep-chat")
+    first = keeper.loop.knowledge.mods.digests["mods/greet"]
+    assert await stage.files(one, f"$HOME/.sparkkeep/mods/{first}") == ["empty", "in here", "large.bin", "run.sh"]
+    if stage.runs_programs:
+        assert "so be it\nmod says hello\n" in log
+    stage.clear()
+    write_mod(folder, "good day")
+    await keeper.loop.read_mods()
+    await calm(keeper)
+    assert await did(stage, one) == RECREATED
+    second = keeper.loop.knowledge.mods.digests["mods/greet"]
+    assert first != second
+    assert {first, second} <= set(await stage.files(one, "$HOME/.sparkkeep/mods"))
+    stage.clear()
+    (folder / "run.sh").unlink()
+    await keeper.loop.read_mods()
+    await passes(keeper)
+    await nothing_done(stage)
+    assert "mod mods/greet: it has no run.sh" in keeper.workload("chat")["message"]
+    write_mod(folder, "good day")
+    await keeper.loop.read_mods()
 
 
 @scenario()

@@ -5,6 +5,7 @@ import asyncio
 from tests.keeper import Keeper
 from tests.scenarios.people import WEB
 from tests.scenarios.play import (
+    SECRETS,
     calm,
     declare,
     did,
@@ -78,6 +79,23 @@ async def the_old_runs_on_while_the_new_image_comes(stage: Stage, keeper: Keeper
     await stage.release_registry()
     await calm(keeper)
     assert await did(stage, one) == ["pull", "start", "stop", "rm", "run"]
+
+
+@scenario()
+async def its_registry_wants_a_login(stage: Stage, keeper: Keeper) -> None:
+    """Logged in for the fetch only: nothing of it is left on the Spark. Without such a secret nobody logs in."""
+    one, two = stage.sparks
+    image = await forget(stage, one, "keep/echo:2")
+    await forget(stage, two, "keep/echo:2")
+    login = {"user": "$oauthtoken", "secret": "token"}
+    await settled(stage, keeper, {"web": echo(one, image=image)}, settings={"registries": {stage.registry: login}})
+    assert await did(stage, one) == ["login", "pull", "run"]
+    assert not [name for name in await stage.files(one, "/dev/shm") if name.startswith("sparkkeep-")]
+    assert SECRETS["token"] not in str(await stage.trace(one))
+    login = {"user": "$oauthtoken", "secret": "nobodys"}
+    services = {"web": echo(one, image=image), "api": echo(two, image=image)}
+    await settled(stage, keeper, services, settings={"registries": {stage.registry: login}})
+    assert await did(stage, two) == ["pull", "run"]
 
 
 @scenario()

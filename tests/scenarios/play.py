@@ -60,7 +60,7 @@ def echo(
     on: str | list[str], port: int = 9000, *, image: str = "keep/echo:1", args: tuple[str, ...] = (), **more: Any
 ) -> dict[str, Any]:
     """A small service that answers /health on `port`. `more` goes into its recipe; run, suspend, ... beside it."""
-    beside = {key: more.pop(key) for key in ("run", "suspend", "priority") if key in more}
+    beside = {key: more.pop(key) for key in ("run", "idle", "suspend", "priority") if key in more}
     recipe = {
         "image": image,
         "command": ["--port", str(port), *args],

@@ -38,6 +38,8 @@ sys.stdin.read()
 class RealStage:
     """Use as a context manager: what was started by hand is ended."""
 
+    runs_programs = True
+
     def __init__(self, fleet: Fleet, registry: Registry) -> None:
         self.sparks = tuple(host.name for host in fleet.hosts)
         self.key, self.known_hosts = fleet.key, fleet.known_hosts

@@ -15,7 +15,7 @@ READS = frozenset(
     {"events", "images", "info", "inspect", "logs", "ps", "version"}
 )  # docker commands that change nothing
 OURS = "sparkkeep."
-FLEETING = ("sparkkeep.revision", "sparkkeep.generation", "sparkkeep.spec-hash")
+FLEETING = ("sparkkeep.revision", "sparkkeep.generation", "sparkkeep.spec-hash", "sparkkeep.fence")
 ID = re.compile(r"[0-9a-f]{12}(?:[0-9a-f]{52})?")
 
 
@@ -43,6 +43,7 @@ class Stage(Protocol):
     sparks: tuple[str, ...]
     key: Path
     known_hosts: Path
+    runs_programs: bool  # what images hold is run, and not only played
     registry: str  # the host of a registry that has keep/echo:1 and keep/echo:2, and no keep/none
 
     def desired(self) -> dict[str, Any]:
@@ -105,7 +106,9 @@ class Stage(Protocol):
 
 def changing(commands: Iterable[list[str]]) -> list[list[str]]:
     """Those of the docker commands that do more than look."""
-    return [argv for argv in commands if len(argv) > 1 and argv[1] not in READS]
+    return [
+        argv for argv in commands if len(argv) > 1 and argv[1] not in READS and "sparkkeep.preflight=flags" not in argv
+    ]
 
 
 def normalised(argv: Iterable[str], names: Mapping[str, str]) -> Command:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -11,7 +12,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reconciler.shell import REMOTE_SHELL, Arg, Home, guarded, home_path, join, quote, split, with_env_file
+from reconciler.shell import (
+    REMOTE_SHELL,
+    Arg,
+    Home,
+    appended,
+    asked,
+    guarded,
+    home_path,
+    join,
+    piped,
+    quote,
+    split,
+    with_env_file,
+    with_login,
+)
 
 SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -73,17 +88,20 @@ def test_home_splits_into_text_with_a_literal_home(before: str, after: str) -> N
         ("plain-1.2/x:y", "plain-1.2/x:y"),
         ("", "''"),
         ("$HOME/data", "'$HOME/data'"),
-        (home_path("$HOME/data"), '"$HOME"/data'),
-        (home_path("$HOME/a b", after=":/x"), "\"$HOME\"'/a b:/x'"),
-        (home_path("$HOME"), '"$HOME"'),
-        (home_path("$HOMEWORK"), "'$HOMEWORK'"),
-        (home_path("/data", before="src=", after=",ro"), "src=/data,ro"),
-        (home_path("$HOME/x", before="source="), 'source="$HOME"/x'),
         ("it's", "'it'\"'\"'s'"),
     ],
 )
 def test_the_text_of_one_argument(arg: Arg, text: str) -> None:
     assert quote(arg) == text
+
+
+def test_the_home_of_a_path_is_the_spark_s_and_what_stands_around_it_stays() -> None:
+    assert quote(home_path("$HOME/data")) == '"$HOME"/data'
+    assert quote(home_path("$HOME/a b", after=":/x")) == "\"$HOME\"'/a b:/x'"
+    assert quote(home_path("$HOME")) == '"$HOME"'
+    assert quote(home_path("$HOMEWORK")) == "'$HOMEWORK'"
+    assert quote(home_path("/data", before="src=", after=",ro")) == "src=/data,ro"
+    assert quote(home_path("$HOME/x", before="source=")) == 'source="$HOME"/x'
 
 
 @pytest.mark.parametrize("arg", ["a\0b", Home("\0"), Home("", "\0"), "\ud800", Home("\udfff")])
@@ -95,6 +113,68 @@ def test_what_can_not_travel_is_refused(arg: Arg) -> None:
 def test_no_command_is_refused() -> None:
     with pytest.raises(ValueError, match="program"):
         join([])
+
+
+def test_why_an_argument_is_refused_is_said() -> None:
+    with pytest.raises(ValueError, match=r"^an argument can't hold NUL$"):
+        quote("a\0")
+    with pytest.raises(ValueError, match=r"^an argument must be valid Unicode$"):
+        quote("\ud800")
+    with pytest.raises(ValueError, match=r"^a command needs at least a program$"):
+        join(())
+
+
+def test_splitting_keeps_what_looks_like_a_comment() -> None:
+    assert split("a '#b' 'c d'") == ("a", "#b", "c d")
+
+
+# Whole scripts, word by word
+
+
+def test_a_script_stands_in_a_brace_group() -> None:
+    assert guarded("a\nb") == "{\na\nb\nexit\n}\n"
+    assert asked("a\nb") == "{\na\nb\n} </dev/null\n"
+
+
+def test_any_bytes_go_in_and_come_out(tmp_path: Path) -> None:
+    data = bytes(range(256))
+    assert piped(("cat", "a b"), b"") == "cat 'a b' | base64"
+    assert piped(("cat",), b"x") == "printf %s eA== | base64 -d | cat | base64"
+    done = run("sh", guarded(piped(("cat",), data)))
+    assert base64.b64decode(done.stdout) == data
+    file = tmp_path / "a b"
+    for _ in range(2):
+        assert run("sh", guarded(appended(data, str(file)))).returncode == 0
+    assert file.read_bytes() == data * 2
+    assert appended(b"x", home_path("$HOME/y")) == 'printf %s eA== | base64 -d >> "$HOME"/y'
+
+
+def test_the_whole_script_around_an_env_file() -> None:
+    values = {"B": "it's", "A": "1 2"}
+    assert with_env_file("$HOME/e f", "x", values, ("docker", "run", "a b")).split("\n") == [
+        "umask 077 && mkdir -p \"$HOME\"'/e f' && printf '%s\\n' 'A=1 2' 'B=it'\"'\"'s' > \"$HOME\"'/e f/x' || exit 1",
+        "docker run 'a b'",
+        "status=$?",
+        "rm -f \"$HOME\"'/e f/x'",
+        "exit $status",
+    ]
+
+
+def test_the_whole_script_around_a_login() -> None:
+    assert with_login("lan:5000", "$me", "it's", ("docker", "pull", "a b")).split("\n") == [
+        "umask 077",
+        "keep=$(mktemp -d /dev/shm/sparkkeep-XXXXXXXX 2>/dev/null || mktemp -d) || exit 1",
+        """trap 'rm -rf "$keep"' EXIT""",
+        "trap 'exit 143' HUP INT TERM",
+        """printf %s '{"auths": {"lan:5000": {}}}' > "$keep/config.json" || exit 1""",
+        """if printf %s 'it'"'"'s' | DOCKER_CONFIG="$keep" docker login --username '$me' --password-stdin lan:5000 >/dev/null; then""",
+        """DOCKER_CONFIG="$keep" docker pull 'a b'""",
+        "else docker pull 'a b'",
+        "fi",
+        "status=$?",
+        'rm -rf "$keep"',
+        "exit $status",
+    ]
 
 
 # Half a command does nothing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,14 +12,17 @@ from pathlib import Path
 import httpx2
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import build
+from api.assemble import Store
 from api.context import Context
+from api.environment import Completion
 from api.serve import Server
 from reconciler.loop import Loop
 from reconciler.status import Status
 from state.journal import Journal, Limits
-from state.store import DesiredStore
+from tests.aside import aside
 from tests.unit.api.stub import MemorySpark
 
 IMAGE = "keep/echo:1"
@@ -62,6 +65,15 @@ class Stage:
             while any(w.passes == 0 for w in self.context.loop.workers.values()) or self.context.loop.plan().steps:
                 await asyncio.sleep(0.01)
 
+    async def at_rest(self) -> None:
+        """Wait until nobody looks, or will before the next round: from then on the status changes only if a test does."""
+        now, calm = asyncio.get_running_loop().time, 0
+        async with asyncio.timeout(10):
+            while calm < 5:  # looks: what woke a worker may still be on its way to it
+                ahead = [worker.due._at - now() for worker in self.context.loop.workers.values()]
+                calm = calm + 1 if all(5 < seconds < math.inf for seconds in ahead) else 0
+                await asyncio.sleep(0.01)
+
     async def rewrite(self, text: str) -> None:
         self.desired.write_text(text)
         await self.context.loop.store.reload()
@@ -69,26 +81,38 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(folder: Path, text: str = DESIRED, *, limits: Limits | None = None) -> AsyncIterator[Stage]:
-    desired = folder / "desired.yaml"
-    desired.write_text(text)
+async def staged(
+    folder: Path,
+    text: str = DESIRED,
+    *,
+    limits: Limits | None = None,
+    complete: Completion | None = None,
+    whole: bool = False,
+) -> AsyncIterator[Stage]:
+    """`complete`: what the environment says. `whole`: the desired state is the folder, with the files that are there."""
+    desired, complete = folder if whole else folder / "desired.yaml", complete or Completion({})
+    if not whole:
+        desired.write_text(text)
     sparks = {name: MemorySpark(IMAGE, "keep/echo:2") for name in ("s1", "s2", "s3")}
     journal = Journal(":memory:", limits=limits)
-    store = DesiredStore(desired, generations=journal)
+    store = Store(desired, generations=journal, recipes=(), complete=complete)
     await store.open()
     try:
         async with Loop(store, journal, lambda name, _: sparks[name], secret=lambda name: name) as loop:
             keys = Keys()
-            context = Context(loop=loop, status=Status(loop), keys=keys, heartbeat=0.2)
+            context = Context(
+                loop=loop, status=Status(loop), keys=keys, heartbeat=0.2, complete=complete, base=complete.base
+            )
             yield Stage(context, sparks, desired, keys)
     finally:
         journal.close()
 
 
 @asynccontextmanager
-async def serving(stage: Stage) -> AsyncIterator[str]:
+async def serving(stage: Stage, app: FastAPI | None = None, *, port: int = 0) -> AsyncIterator[str]:
     """Its API on a real port."""
-    config = uvicorn.Config(build(stage.context, version="1"), port=0, log_config=None, lifespan="off", ws="none")
+    app = app or build(stage.context, version="1")
+    config = uvicorn.Config(app, port=port, log_config=None, lifespan="off", ws="none")
     server = Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -97,7 +121,7 @@ async def serving(stage: Stage) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         stage.context.closing.set()
-        server.should_exit = True
+        server.stop()
         await task
 
 
@@ -117,27 +141,18 @@ async def http(stage: Stage) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
+@asynccontextmanager
+async def _far(folder: Path) -> AsyncIterator[Stage]:
+    async with staged(folder) as made, serving(made) as url:
+        await made.settled()
+        loop = asyncio.get_running_loop()
+        made.url = url
+        made.call = lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(20)
+        yield made
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Stage]:
     """The same in a thread of its own, for the command line, which waits for its answers."""
-    ready: list[Stage] = []
-    started, done = threading.Event(), threading.Event()
-
-    async def run() -> None:
-        async with staged(tmp_path) as made, serving(made) as url:
-            await made.settled()
-            loop = asyncio.get_running_loop()
-            made.url = url
-            made.call = lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(20)
-            ready.append(made)
-            started.set()
-            await asyncio.to_thread(done.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    try:
-        assert started.wait(20)
-        yield ready[0]
-    finally:
-        done.set()
-        thread.join(20)
+    with aside(_far(tmp_path)) as made:
+        yield made

@@ -28,6 +28,7 @@ class MemorySpark:
         self.down = ""
         self.reason = "ConnectTimeout"
         self.slow = 0.0
+        self.inspected: dict[str, str] = {}  # id -> what `docker inspect` prints
         self.log = ["one", "two", "three"]
         self._changed: asyncio.Event = asyncio.Event()
 
@@ -46,7 +47,7 @@ class MemorySpark:
             ended=now,
             taken_at=time.time(),
             containers=tuple(self.containers.values()),
-            images=self.images,
+            images=dict.fromkeys(self.images, frozenset[str]()),
             facts=facts,
         )
 
@@ -55,11 +56,14 @@ class MemorySpark:
         self.ran.append(script)
         await asyncio.sleep(self.slow)
         argv = split(script)
+        if argv[:2] == ("docker", "inspect"):
+            known = self.inspected.get(argv[-1])
+            return Outcome(0, known, "") if known is not None else Outcome(1, "[]", "Error: No such object")
         if argv[:2] == ("docker", "run"):
             self._create(argv)
-        elif argv[1] in {"stop", "restart", "start"}:
+        elif argv[1:2] and argv[1] in {"stop", "restart", "start"}:
             self._set(argv[-1], state="exited" if argv[1] == "stop" else "running")
-        elif argv[1] == "rm":
+        elif argv[1:2] == ("rm",):
             del self.containers[self._named(argv[-1])]
         self._changed.set()
         return Outcome(0, "", "")

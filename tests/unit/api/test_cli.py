@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from api.cli import main
+from reconciler.model import Container
 from tests.unit.api.conftest import DESIRED, Stage
 
 OTHER_IMAGE = DESIRED.replace("echo: {recipe: {image: 'keep/echo:1'", "echo: {recipe: {image: 'keep/echo:2'")
@@ -106,6 +108,31 @@ def test_describe_why_logs_events_actions(cli, there: Stage) -> None:
     assert (code, err) == (1, "no workload is named `ecko`; did you mean `echo`?\nthere are: echo, twice\n")
 
 
+def test_a_running_container_is_imported_from_the_server(cli, there: Stage) -> None:
+    spark = there.sparks["s1"]
+    stranger = Container(id="f" * 64, name="whisper", image="org/whisper:1", state="running")
+    spark.containers["whisper"] = stranger
+    config = {"Image": "org/whisper:1", "Env": ["HF_TOKEN=hf_abcdefghijkl"], "Cmd": ["serve", "--port", "9000"]}
+    found = {"Id": stranger.id, "Name": "/whisper", "Config": config, "HostConfig": {"NetworkMode": "host"}}
+    spark.inspected[stranger.id] = json.dumps([found])
+
+    async def look() -> None:
+        there.context.loop.wake_all()
+        while not there.context.status.build()["sparks"]["s1"]["foreign"]:
+            await asyncio.sleep(0.01)
+
+    there.call(look())
+    code, out, err = cli("import", "containers", "s1", "--in-place")
+    assert code == 0, err
+    made = yaml.safe_load(out)["services"]["whisper"]
+    assert (made["on"], made["recipe"]["env"]) == ("s1", {"HF_TOKEN": {"secret": "hf-token"}})
+    assert "`docker stop whisper && docker rm whisper`" in err
+    assert "hf_abcdefghijkl" not in out + err
+    assert list(spark.containers)[-1] == "whisper", "nothing was done to it"
+    assert cli("import", "containers", "s2")[0] == 1
+    assert cli("import", "containers", "s1", "whispr")[0] == 1
+
+
 def test_verbs(cli, there: Stage) -> None:
     for verb, name in [("suspend", "echo"), ("resume", "echo"), ("restart", "echo"), ("reset-backoff", "echo")]:
         assert cli(verb, name)[0] == 0
@@ -182,6 +209,14 @@ def test_validate(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found["valid"], len(found["problems"])) == (False, len(lines))
     both = cli("validate", "desired.yaml", "desired.yaml")
     assert both[0] == 1
+    recipe = "{engine: vllm, model: org/m, image: i, flags: {max-modle-len: 4096}}"
+    Path("doubtful.yaml").write_text(f"sparks: {{s1: {{host: h}}}}\nmodels: {{m: {{recipe: {recipe}, on: s1}}}}\n")
+    code, out, err = cli("validate", "doubtful.yaml")
+    assert (code, out.startswith("warning: m: `max-modle-len`: vLLM "), "`max-model-len`" in out) == (0, True, True)
+    assert err.startswith("valid: 1 Sparks, 1 models")
+    assert json.loads(cli("validate", "doubtful.yaml", "-o", "json")[1])["warnings"]["m"] == [
+        out.removeprefix("warning: m: ").rstrip("\n")
+    ]
 
 
 def test_the_sparks_of_the_environment_count(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +225,7 @@ def test_the_sparks_of_the_environment_count(cli, tmp_path: Path, monkeypatch: p
     path = tmp_path / "d.yaml"
     path.write_text("services: {a: {recipe: {image: i}, on: spark-1}}\n")
     assert cli("validate", str(path))[0] == 0
-    assert cli("validate", str(path), "-o", "yaml")[1].splitlines()[-4:-2] == ["sparks:", "- spark-1"]
+    assert cli("validate", str(path), "-o", "yaml")[1].splitlines()[-5:-3] == ["sparks:", "- spark-1"]
     path.write_text("sparks: {other: {host: h}}\nservices: {a: {recipe: {image: i}, on: spark-1}}\n")
     assert cli("validate", str(path))[0] == 1, "a desired state with Sparks of its own has those only"
 

@@ -27,9 +27,11 @@ def test_every_route_is_documented_with_an_example() -> None:
     for name, section in documented.items():
         method, _, path = name.partition(" ")
         curl = next(line for line in section.splitlines() if line.startswith("    curl"))
-        assert ("-X POST" in curl) == (method == "POST"), name
-        assert re.search(re.escape(path).replace(r"\{name\}", "[a-z0-9-]+").replace(r"\{id\}", "[0-9a-f]+")
-                         .replace(r"\{spark\}", "[a-z0-9-]+").replace(r"\{fault\}", "[a-z_]+"), curl), name  # fmt: skip
+        asked = re.search(r" -X ([A-Z]+) ", curl)
+        assert (asked[1] if asked else "GET") == method, name
+        # the address ends where the path does: a query, a quote, a blank or the line follows
+        pattern = r"[A-Za-z0-9$._~-]+".join(re.escape(part) for part in re.split(r"\{\w+\}", path))
+        assert re.search(rf"\$S{pattern}(?:[?\"' ]|$)", curl), name
 
 
 def test_every_verb_is_documented() -> None:
@@ -37,4 +39,8 @@ def test_every_verb_is_documented() -> None:
     cells = [line.split("|")[1].replace("\\", "") for line in text.splitlines() if re.match(r"\| `[a-z]", line)]
     documented = {word for cell in cells for word in re.findall(r"`([a-z][a-z-]*)", cell)}
     verbs = {command.name or command.callback.__name__ for command in cli.registered_commands if command.callback}
+    verbs |= {
+        group.name or (group.typer_instance.info.name if group.typer_instance else "")
+        for group in cli.registered_groups
+    }
     assert documented == verbs

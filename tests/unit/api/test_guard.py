@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from api.guard import Guard, Hosts
+from api.guard.addressed import Hosts
+from api.guard.middleware import Guard
+from api.guard.origins import Policy
 
 OWN = socket.gethostname().lower()
 
@@ -34,14 +36,17 @@ async def ask(
         await send({"type": "http.response.body", "body": b"o", "more_body": True})
         await send({"type": "http.response.body", "body": b"k"})
 
-    given = {"host": "127.0.0.1:9999"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    given = {"host": "127.0.0.1:9999", "content-type": "application/json"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
     scope = {
         "type": "http",
         "method": method,
         "path": "/",
         "headers": [(k.encode(), v.encode()) for k, v in given.items() if v],
     }
-    await Guard(app, hosts=Hosts(["keep.example", "lab.example:9999"]), max_body=max_body)(scope, receive, send)
+    hosts = Hosts(["keep.example", "lab.example:9999"])
+    await Guard(app, hosts=hosts, policies=[Policy(path="", max_body=max_body)])(scope, receive, send)
     head = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
     text = b"".join(message["body"] for message in sent[1:])
     assert len(sent) == (3 if sent[0]["status"] == 200 else 2), "parts pass through one by one"
@@ -118,11 +123,27 @@ async def test_only_the_same_origin_changes_anything(method: str, headers: dict[
     assert (await ask(method, **headers))[0] == status
 
 
-async def test_reading_may_come_from_anywhere_since_the_answer_is_not_shown_to_others() -> None:
-    status, head, _ = await ask(origin="http://evil.example", sec_fetch_site="cross-site")
-    assert status == 200
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "http://127.0.0.1:9999"}, 200),
+        ({"referer": "http://evil.example/a-page-with-a-link"}, 200),
+        ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}, 200),
+        ({"sec_fetch_site": "none", "sec_fetch_mode": "navigate"}, 200),
+        ({"sec_fetch_site": "same-origin", "sec_fetch_mode": "cors"}, 200),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors"}, 403),
+        ({"sec_fetch_site": "same-site", "sec_fetch_mode": "cors"}, 403),
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"origin": "http://127.0.0.1:9999", "sec_fetch_site": "cross-site"}, 403),
+    ],
+)
+async def test_reading_is_for_programs_own_pages_and_links(headers: dict[str, str], status: int) -> None:
+    got, head, _ = await ask(**headers)
+    assert got == status
     assert head["cross-origin-resource-policy"] == "same-origin"
-    assert "access-control-allow-origin" not in head
+    assert not [name for name in head if name.startswith("access-control-")]
 
 
 async def test_every_answer_has_the_strict_headers() -> None:

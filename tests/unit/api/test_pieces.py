@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from api.assemble import find_desired
+from api.commands.reading import _spark_row
 from api.environment import Completion, sparks_of
 from api.folder import DataFolder, Unusable
 from api.output import age, size
@@ -202,3 +204,59 @@ async def test_an_end_waits_for_commands_under_way_and_begins_none(stage: Stage)
     await stage.context.loop.finish(5)
     actions = await stage.context.journal.actions(workload="echo")
     assert [(a.verb, a.outcome) for a in actions[1:]] == [("stop", "ok")], "the stop came to its end, nothing began"
+
+
+def test_a_data_folder_is_the_same_holder_in_every_run_and_a_copy_elsewhere_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "desk.lan")
+    one, two = DataFolder(tmp_path / "one"), DataFolder(tmp_path / "two")
+    for folder in (one, two):
+        folder.make()
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}@desk\.lan", one.holder())
+    assert DataFolder(tmp_path / "one").holder() == one.holder() != two.holder()
+    known = one.holder()
+    monkeypatch.setattr("socket.gethostname", lambda: "l'été $(id)")
+    assert one.holder() == known.replace("@desk.lan", "@l--t----id-")
+    (tmp_path / "one/holder").write_text("nonsense")
+    assert one.holder().partition("@")[0] not in {known.partition("@")[0], "nonsense"}
+    (tmp_path / "two/holder").unlink()
+    (tmp_path / "two/holder").mkdir()
+    with pytest.raises(Unusable, match="holder can't be read or written"):
+        two.holder()
+
+
+def test_an_apply_waits_for_a_lease_that_is_on_its_way() -> None:
+    plan = {"steps": [], "withheld": [], "held": [{"reason": "LeaseNotTaken"}]}
+    status = {"sparks": {}, "workloads": {}}
+    settling = Settling()
+    assert settling.look(status, plan, 0.0) is None
+    assert settling.look(status, plan, 60.0) is None
+    held = {**plan, "held": [{"reason": "LeaseHeld"}]}
+    assert settling.look(status, held, 61.0) is None
+    assert settling.look(status, held, 64.0) is not None
+
+
+def test_a_spark_that_somebody_else_keeps_says_so_in_the_table() -> None:
+    lease = {"ours": False, "reason": "LeaseHeld", "message": "sparkkeep on desk keeps this Spark", "holder": "desk"}
+    spark = {
+        "host": "10.0.0.1",
+        "reachable": True,
+        "reason": "Reachable",
+        "message": "",
+        "drained": False,
+        "cordoned": False,
+        "facts": None,
+        "foreign": [],
+        "scannedAt": None,
+        "lease": lease,
+    }
+    assert [str(cell) for cell in _spark_row("spark-1", spark)] == [
+        *("spark-1", "10.0.0.1", "Reachable, LeaseHeld", "-", "-", "-", "never"),
+        "sparkkeep on desk keeps this Spark",
+    ]
+    gone = {**spark, "reachable": False, "reason": "ConnectTimeout", "message": "no answer"}
+    assert [str(cell) for cell in _spark_row("spark-1", gone)][2::5] == ["Unknown", "no answer"]
+    ours = {**spark, "lease": {**lease, "ours": True, "reason": "LeaseOurs", "message": ""}}
+    for quiet in (ours, {**spark, "lease": None}):
+        assert [str(cell) for cell in _spark_row("spark-1", quiet)][2::5] == ["Reachable", ""]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx2
 
+from reconciler.disks.found import CachedFile, CachedModel, DiskSurvey, Revision
+from reconciler.surveyor import Seen
 from tests.unit.api.conftest import DESIRED, Stage
 
 OTHER_IMAGE = DESIRED.replace("echo: {recipe: {image: 'keep/echo:1'", "echo: {recipe: {image: 'keep/echo:2'")
@@ -48,6 +52,28 @@ async def test_a_candidate_with_any_keeps_its_place_and_knows_new_sparks(http: h
     plan = (await http.post("/api/plan", json={"desired": text + extra})).json()
     assert plan["steps"] == []
     assert [(h["workload"], h["reason"]) for h in plan["held"]] == [("new", "NotDeclaredYet")]
+
+
+async def test_a_candidate_is_planned_with_what_the_disks_tell_of_its_memory(
+    stage: Stage, http: httpx2.AsyncClient
+) -> None:
+    model = (
+        "  new: {recipe: {engine: llamacpp, image: 'keep/echo:1', model: acme/tiny, quant: Q4, port: 8002}, on: s2}\n"
+    )
+    candidate = {"desired": f"{DESIRED}models:\n{model}"}
+    held = (await http.post("/api/plan", json=candidate)).json()["held"]
+    assert [(h["workload"], h["reason"]) for h in held] == [("new", "MemoryUnknown")]
+    shape = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 128}
+    weights = CachedFile(name="tiny-Q4.gguf", size=2**20)
+    revision = Revision(commit="c" * 40, files=(weights,), complete=True, configs={"config.json": shape})
+    survey = DiskSurvey(
+        taken_at=1.0, spark_time=1.0, models=(CachedModel(repo="acme/tiny", path="/hub", revisions=(revision,)),)
+    )
+    stage.context.disks = cast("Any", SimpleNamespace(seen=lambda: {"s1": Seen(), "s2": Seen(survey)}))
+    plan = (await http.post("/api/plan", json=candidate)).json()
+    assert plan["held"] == []
+    assert [(step["workload"], step["verb"]) for step in plan["steps"]] == [("new", "mkdir"), ("new", "create")]
+    assert "taking up to 1.0 GiB" in plan["steps"][1]["consequence"]
 
 
 async def test_an_invalid_candidate_is_refused_with_all_its_problems(http: httpx2.AsyncClient) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 
 import httpx2
 import pytest
 
+from reconciler.model import Container
 from tests.unit.api.conftest import Stage
 
 
@@ -94,13 +97,21 @@ async def test_a_body_may_have_four_mebibytes(http: httpx2.AsyncClient) -> None:
 
 
 async def test_suspend_and_resume(stage: Stage, http: httpx2.AsyncClient) -> None:
-    assert (await http.post("/api/workloads/echo/suspend")).json() == {"workload": "echo", "suspended": True}
+    assert (await http.post("/api/workloads/echo/suspend")).json() == {
+        "workload": "echo",
+        "suspended": True,
+        "plan": None,
+    }
     assert (await http.get("/api/status")).json()["workloads"]["echo"]["health"] == "Suspended"
     stage.sparks["s1"].containers.pop("sparkkeep-echo")
     stage.context.loop.wake_all()
     await asyncio.sleep(0.1)
     assert "sparkkeep-echo" not in stage.sparks["s1"].containers
-    assert (await http.post("/api/workloads/echo/resume")).json() == {"workload": "echo", "suspended": False}
+    assert (await http.post("/api/workloads/echo/resume")).json() == {
+        "workload": "echo",
+        "suspended": False,
+        "plan": None,
+    }
     await asyncio.sleep(0.1)
     await stage.settled()
     assert "sparkkeep-echo" in stage.sparks["s1"].containers
@@ -108,7 +119,7 @@ async def test_suspend_and_resume(stage: Stage, http: httpx2.AsyncClient) -> Non
 
 async def test_drain_and_undrain(stage: Stage, http: httpx2.AsyncClient) -> None:
     answer = await http.post("/api/sparks/s2/drain", headers={"sparkkeep-actor": "ann@lab"})
-    assert answer.json() == {"spark": "s2", "cordoned": True, "drained": True}
+    assert answer.json() == {"spark": "s2", "cordoned": True, "drained": True, "plan": None}
     await asyncio.sleep(0.1)
     await stage.settled()
     assert not stage.sparks["s2"].containers
@@ -123,8 +134,54 @@ async def test_drain_and_undrain(stage: Stage, http: httpx2.AsyncClient) -> None
 async def test_cordon_outlasts_a_drain(http: httpx2.AsyncClient) -> None:
     await http.post("/api/sparks/s2/cordon")
     await http.post("/api/sparks/s2/drain")
-    assert (await http.post("/api/sparks/s2/undrain")).json() == {"spark": "s2", "cordoned": True, "drained": False}
-    assert (await http.post("/api/sparks/s2/uncordon")).json() == {"spark": "s2", "cordoned": False, "drained": False}
+    assert (await http.post("/api/sparks/s2/undrain")).json() == {
+        "spark": "s2",
+        "cordoned": True,
+        "drained": False,
+        "plan": None,
+    }
+    assert (await http.post("/api/sparks/s2/uncordon")).json() == {
+        "spark": "s2",
+        "cordoned": False,
+        "drained": False,
+        "plan": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "steps"),
+    [
+        ("/api/sparks/s2/drain", {("stop", "s2", "twice"), ("remove", "s2", "twice")}),
+        ("/api/sparks/s2/cordon", set()),
+        ("/api/workloads/echo/restart", {("restart", "s1", "echo")}),
+        ("/api/workloads/echo/suspend", set()),
+        ("/api/workloads/echo/reset-backoff", set()),
+    ],
+)
+async def test_a_verb_is_planned_and_nothing_is_done(
+    stage: Stage, http: httpx2.AsyncClient, path: str, steps: set[tuple[str, str, str]]
+) -> None:
+    await stage.settled()
+    before = (await http.get("/api/status")).json(), {n: len(s.ran) for n, s in stage.sparks.items()}
+    answer = await http.post(f"{path}?dryRun=true")
+    assert answer.status_code == 200
+    planned = {(step["verb"], step["spark"], step["workload"]) for step in answer.json()["plan"]["steps"]}
+    assert planned == steps
+    await asyncio.sleep(0.1)
+    now = (await http.get("/api/status")).json()
+    for read in (before[0], now):
+        assert [(s["cordoned"], s["drained"]) for s in read["sparks"].values()] == [(False, False)] * 2
+    assert [w["health"] for w in now["workloads"].values()] == ["Healthy"] * 2
+    assert {n: len(s.ran) for n, s in stage.sparks.items()} == before[1]
+
+
+async def test_what_a_verb_would_undo_is_planned_too(stage: Stage, http: httpx2.AsyncClient) -> None:
+    await http.post("/api/sparks/s2/drain")
+    await asyncio.sleep(0.1)
+    await stage.settled()
+    plan = (await http.post("/api/sparks/s2/undrain?dryRun=true")).json()["plan"]
+    assert [(step["verb"], step["workload"]) for step in plan["steps"]][-1] == ("create", "twice")
+    assert not stage.sparks["s2"].containers
 
 
 async def test_restart(stage: Stage, http: httpx2.AsyncClient) -> None:
@@ -166,6 +223,12 @@ async def test_why_tells_the_story(stage: Stage, http: httpx2.AsyncClient) -> No
     assert "Left alone on s1 (TooDestructive)" in story
     assert "Waits for your approval on s1: stop" in story
     assert why["actions"][-1]["verb"] == "create"
+    (instance,) = why["instances"]
+    assert instance["command"].startswith("docker run --detach --name sparkkeep-echo ")
+    assert instance["command"].endswith(" keep/echo:2")
+    assert instance["memory"] == {"bytes": 0, "source": "stated", "lines": []}
+    assert [held["helps"] for held in why["held"]] == [["look at `sparkkeep plan`; `sparkkeep apply` releases it"]]
+    assert why["recipe"] == {"engine": "container", "model": None, "revision": None, "image": "keep/echo:2"}
 
 
 async def test_actions_and_connectivity(stage: Stage, http: httpx2.AsyncClient) -> None:
@@ -191,13 +254,32 @@ async def test_trust_only_what_is_shown_and_agreed_to(stage: Stage, http: httpx2
 async def test_the_page_has_no_inline_script(http: httpx2.AsyncClient) -> None:
     page = await http.get("/")
     assert page.headers["content-type"].startswith("text/html")
-    assert '<script type="module" src="/page.js"></script>' in page.text
+    assert '<script type="module" src="/ui/' in page.text
     assert page.text.count("<script") == 1
     assert " style=" not in page.text
     assert "<style" not in page.text
-    assert (await http.get("/page.js")).headers["content-type"].startswith("text/javascript")
-    css = (await http.get("/page.css")).text
+    assert (await http.get("/ui/any/main.js")).headers["content-type"].startswith("text/javascript")
+    css = (await http.get("/ui/any/style.css")).text
     assert "color-scheme: light dark" in css
+
+
+async def test_the_pages_files_are_kept_for_good_under_the_name_of_what_they_hold(http: httpx2.AsyncClient) -> None:
+    page = await http.get("/")
+    assert page.headers["cache-control"] == "no-cache"
+    named = re.findall(r'(?:href|src)="(/ui/[^"]+)"', page.text)
+    assert len(named) > 5
+    for path in named:
+        file = await http.get(path)
+        assert (file.status_code, file.headers["content-encoding"]) == (200, "gzip"), path
+        assert "immutable" in file.headers["cache-control"]
+        plain = await http.get(path, headers={"accept-encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        assert plain.content == file.content
+    old = await http.get("/ui/of-before/main.js")  # asked for by a page that was open while sparkkeep was updated
+    assert (old.status_code, old.headers["cache-control"]) == (200, "no-cache")
+    gone = await http.get("/ui/any/guard.py")
+    assert gone.status_code == 404
+    assert (await http.get("/ui/any/index.html")).status_code == 404
 
 
 async def test_every_route_says_what_it_is(http: httpx2.AsyncClient) -> None:
@@ -206,3 +288,30 @@ async def test_every_route_says_what_it_is(http: httpx2.AsyncClient) -> None:
         for method, route in methods.items():
             assert route.get("summary"), (method, path)
             assert len(route.get("description", "")) > 20, (method, path)
+
+
+async def test_a_container_that_is_not_ours_is_told_of_without_its_secrets(
+    stage: Stage, http: httpx2.AsyncClient
+) -> None:
+    spark = stage.sparks["s1"]
+    stranger = Container(id="f" * 64, name="whisper", image="org/whisper:1", image_id="sha256:1", state="running")
+    spark.containers["whisper"] = stranger
+    config = {"Image": "org/whisper:1", "Env": ["HF_TOKEN=hf_abcdefghijkl", "MODE=fast"]}
+    spark.inspected[stranger.id] = json.dumps([{"Id": stranger.id, "Name": "/whisper", "Config": config}])
+    stage.context.loop.wake_all()
+    async with asyncio.timeout(10):
+        while not stage.context.status.build()["sparks"]["s1"]["foreign"]:
+            await asyncio.sleep(0.01)
+    for name in ("whisper", "f" * 12):
+        answer = await http.get(f"/api/sparks/s1/containers/{name}/inspect")
+        assert answer.status_code == 200, answer.text
+        (found,) = answer.json()
+        assert found["Config"]["Env"] == ["HF_TOKEN=sk-masked-by-sparkkeep", "MODE=fast"]
+    assert "docker inspect --type container " + "f" * 64 in spark.ran
+    missing = await http.get("/api/sparks/s1/containers/whispr/inspect")
+    assert (missing.status_code, missing.json()["reason"]) == (404, "NoSuchContainer")
+    assert "`whisper`" in missing.json()["message"]
+    spark.inspected[stranger.id] = "nonsense"
+    assert (await http.get("/api/sparks/s1/containers/whisper/inspect")).status_code == 502
+    del spark.inspected[stranger.id]
+    assert (await http.get("/api/sparks/s1/containers/whisper/inspect")).status_code == 404

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reconciler.engines import Fabric
 from reconciler.model import (
     GENERATION,
     MEMORY,
@@ -20,17 +21,19 @@ from reconciler.model import (
     World,
 )
 from reconciler.place import Placements
-from reconciler.target import Overrides, Target, build
+from reconciler.target import Known, Overrides, Target, build
 from state.load import Loaded, load_text
 
 GIB = 2**30
 NOW = 1_800_000_000.0
+FABRIC = {f"s{n}": Fabric(address=f"10.0.0.{n}", interface="eth0") for n in (1, 2, 3)}
 
 
 def declare(yaml: str, **overrides: Any) -> Target:
     """A target from YAML; `sparks:` is added if it is left out."""
     loaded = loaded_from(yaml)
     placements = overrides.pop("placements", Placements(on={}, waiting={}))
+    known = {"fabric": FABRIC} | {n: overrides.pop(n) for n in ("fabric", "mods", "peaks") if n in overrides}
     return build(
         loaded.desired,
         loaded.resolved.values(),
@@ -38,6 +41,7 @@ def declare(yaml: str, **overrides: Any) -> Target:
         generations={},
         overrides=Overrides(**overrides),
         placements=placements,
+        known=Known(**known),
     )
 
 
@@ -92,7 +96,14 @@ def sight(
     facts = Facts(
         boot_id="b", memory_total=121 * GIB, memory_available=free, listeners=frozenset(held | (listeners or set()))
     )
-    scan = Scan(began=1.0, ended=1.1, taken_at=NOW, containers=containers, images=images, facts=facts)
+    scan = Scan(
+        began=1.0,
+        ended=1.1,
+        taken_at=NOW,
+        containers=containers,
+        images=dict.fromkeys(images, frozenset[str]()),
+        facts=facts,
+    )
     return Sight(scan=scan, unknown="", message="", since=NOW)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from reconciler import facts
 from reconciler.facts import ScanFailed, Section
-from reconciler.model import Facts, Gpu
+from reconciler.model import Facts, Gpu, Rdma
 from reconciler.shell import guarded
 
 NONCE = "0123456789abcdef"
@@ -62,10 +63,12 @@ def test_everything_that_a_machine_says() -> None:
         boot_id="ded69b9c-a693",
         memory_total=125537132 * 1024,
         memory_available=101234567 * 1024,
+        memory_free=2598023168,
         listeners=frozenset({22, 8080, 9000}),
         disk_free=2836912345 * 1024,
         disk_total=3844640180 * 1024,
         gpus=(Gpu(name="NVIDIA GB10", utilization=3.0, temperature=41.0, power=12.34),),
+        gpu=True,
         interfaces={
             "lo": ("127.0.0.1",),
             "enP7s7": ("192.168.1.11", "fe80::1"),
@@ -73,6 +76,159 @@ def test_everything_that_a_machine_says() -> None:
             "docker0": ("172.17.0.1",),
         },
     )
+
+
+RDMA = """/sys/class/infiniband/rocep1s0f0/ports/1/gid_attrs/types/0:IB/RoCE v1
+/sys/class/infiniband/rocep1s0f0/ports/1/gid_attrs/types/1:RoCE v2
+/sys/class/infiniband/rocep1s0f0/ports/1/gid_attrs/types/2:IB/RoCE v1
+/sys/class/infiniband/rocep1s0f0/ports/1/gid_attrs/types/3:RoCE v2
+/sys/class/infiniband/rocep1s0f0/ports/1/gid_attrs/types/5:RoCE v2
+/sys/class/infiniband/rocep1s0f0/ports/1/gid_attrs/ndevs/0:enp1s0f0np0
+/sys/class/infiniband/rocep1s0f0/ports/1/gid_attrs/ndevs/1:enp1s0f0np0
+/sys/class/infiniband/rocep1s0f0/ports/1/gid_attrs/ndevs/2:enp1s0f0np0
+/sys/class/infiniband/rocep1s0f0/ports/1/gid_attrs/ndevs/3:enp1s0f0np0
+/sys/class/infiniband/rocep1s0f0/ports/1/gid_attrs/ndevs/5:enp1s0f0np0
+/sys/class/infiniband/rocep1s0f0/ports/1/gids/0:fe80:0000:0000:0000:5054:00ff:fe12:3456
+/sys/class/infiniband/rocep1s0f0/ports/1/gids/1:fe80:0000:0000:0000:5054:00ff:fe12:3456
+/sys/class/infiniband/rocep1s0f0/ports/1/gids/2:0000:0000:0000:0000:0000:ffff:a9fe:0701
+/sys/class/infiniband/rocep1s0f0/ports/1/gids/3:0000:0000:0000:0000:0000:ffff:a9fe:0701
+/sys/class/infiniband/rocep1s0f0/ports/1/gids/5:0000:0000:0000:0000:0000:ffff:a9fe:0702
+/sys/class/infiniband/mlx5_1/ports/1/gid_attrs/ndevs/0:enp1s0f1np1
+/sys/class/infiniband/mlx5_1/ports/1/gid_attrs/types/0:RoCE v2
+/sys/class/infiniband/mlx5_1/ports/1/gids/4:0000:0000:0000:0000:0000:ffff:a9fe:0701
+/sys/class/infiniband/mlx5_1/ports/1/gid_attrs/types/4:RoCE v2
+/sys/class/infiniband/mlx5_1/ports/1/gid_attrs/ndevs/6:
+/sys/class/infiniband/mlx5_1/ports/2/gid_attrs/ndevs/0:enp9
+grep: something else
+"""
+
+
+def test_rdma_devices_with_the_first_entry_that_roce_v2_over_ipv4_uses() -> None:
+    """NCCL with the index of another entry hangs at its first message."""
+    seen = facts.read_facts(told(rdma=RDMA))
+    assert seen.rdma == (
+        Rdma(device="mlx5_1", interface="enp1s0f1np1", gid_index=None),
+        Rdma(device="rocep1s0f0", interface="enp1s0f0np0", gid_index=3),
+    )
+    assert facts.read_facts(told(), before=seen).rdma == seen.rdma
+    assert facts.read_facts(told(rdma=Section(RDMA, 1)), before=seen).rdma == seen.rdma
+    assert facts.read_facts(told()).rdma == ()
+
+
+def test_the_entries_of_a_device_are_counted_as_numbers() -> None:
+    """Entry 10 stands before entry 9 where they are sorted as words."""
+    lines = [
+        f"/sys/class/infiniband/d/ports/1/{what}/{index}:{value}"
+        for index in (10, 9)
+        for what, value in (
+            ("gid_attrs/types", "RoCE v2"),
+            ("gid_attrs/ndevs", "e"),
+            ("gids", "0000:0000:0000:0000:0000:ffff:0a00:0001"),
+        )
+    ]
+    assert facts.read_facts(told(rdma="\n".join(lines))).rdma == (Rdma(device="d", interface="e", gid_index=9),)
+
+
+def test_a_gpu_is_there_not_there_or_not_known() -> None:
+    """A driver that hangs is no sign that there is none: what runs on it must not be moved."""
+    with_one, without = facts.read_facts(told()), facts.read_facts(told(gpu=""))
+    assert (with_one.gpu, without.gpu) == (True, False)
+    missing = Section("timeout: failed to run command 'nvidia-smi': No such file or directory", 127)
+    assert facts.read_facts(told(gpu=missing)).gpu is False
+    assert facts.read_facts(told(gpu=Section("sh: timeout: not found", 127))).gpu is None
+    assert facts.read_facts(told(gpu=Section("nvidia-smi", 124))).gpu is None
+    for before in (with_one, without):
+        for section in (missing, Section("nvidia-smi", 124), None):
+            seen = facts.read_facts(told(gpu=section), before=before)
+            assert (seen.gpu, seen.gpus) == (before.gpu, before.gpus)
+
+
+def test_when_the_network_was_asked_for_is_kept_for_the_same_boot_alone() -> None:
+    first = facts.read_facts(told(), at=7.0)
+    assert first.settled_at == 7.0
+    assert facts.read_facts(told()).settled_at == 0.0
+    assert facts.read_facts(told(interfaces=None), at=9.0).settled_at == 0.0
+    assert facts.read_facts(told(interfaces=None), at=9.0, before=first).settled_at == 7.0
+    assert facts.read_facts(told(), at=9.0, before=first).settled_at == 9.0
+
+
+def test_a_section_that_failed_tells_nothing() -> None:
+    full = facts.read_facts(told())
+    failed = {name: Section(GOOD[name], 1) for name in ("disk", "gpu", "interfaces")}
+    alone = facts.read_facts(told(**failed))
+    assert (alone.disk_free, alone.disk_total, alone.gpus, alone.interfaces, alone.rdma) == (None, None, (), {}, ())
+    again = facts.read_facts(told(**failed), before=full)
+    assert (again.disk_free, again.disk_total, again.gpus) == (full.disk_free, full.disk_total, full.gpus)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "listeners"),
+    [
+        (GOOD["kernel"], "LISTEN 0 128 0.0.0.0:ssh 0.0.0.0:*"),
+        (GOOD["kernel"], "0: 00000000:XY 00000000:0000 0A"),
+        (GOOD["kernel"].replace("125537132", "9" * 5000), LISTENERS),
+    ],
+)
+def test_numbers_that_are_none_fail_the_scan_in_words(kernel: str, listeners: str) -> None:
+    """Symptom: the log said `a pass failed` with a traceback, and nobody was told that the Spark was not seen."""
+    with pytest.raises(ScanFailed, match=r"^the Spark's answer makes no sense: ") as caught:
+        facts.read_facts(told(kernel=kernel, listeners=listeners))
+    assert caught.value.reason == "ScanFailed"
+
+
+def test_memory_in_other_units_or_places_is_none() -> None:
+    odd = "b\nMemTotal: 1 MB\nxMemTotal: 5 kB\nMemTotal:  2 kB\nMemAvailable:\t3 kB\n"
+    seen = facts.read_facts(told(kernel=odd))
+    assert (seen.memory_total, seen.memory_available, seen.memory_free, seen.boot_id) == (2048, 3072, None, "b")
+
+
+def test_a_row_of_another_shape_is_no_gpu_and_no_disk() -> None:
+    assert facts.read_facts(told(gpu="a, 1, 2\nb, 1, 2, 3, 4\nc , 1 , 2 , 3\n")).gpus == (
+        Gpu(name="c", utilization=1.0, temperature=2.0, power=3.0),
+    )
+    for row in ("fs ² 1 3 4% /", "fs 2 1 ³ 4% /", "fs 2 1 3", "fs - 1 3 4% /", "fs 2 1 - 4% /"):
+        seen = facts.read_facts(told(disk=f"head\n{row}\n"))
+        assert (seen.disk_free, seen.disk_total) == (None, None)
+    seen = facts.read_facts(told(disk="fs 2 1 3 4%"))
+    assert (seen.disk_free, seen.disk_total) == (3072, 2048)
+    assert facts.read_facts(told(disk=" \n ")).disk_free is None
+
+
+def test_the_whole_script_is_what_it_is() -> None:
+    """What is sent to every Spark every few seconds changes on purpose or not at all."""
+    lines = facts.script("N", full=True, settled=True, cli=True).split("\n")
+    assert lines[:5] == [
+        "LC_ALL=C; export LC_ALL",
+        facts.LISTENING,
+        facts.RDMA,
+        's() { n=$1; shift; printf \'=N %s\\n\' "$n"; "$@" 2>&1; printf \'\\n=N %s %s\\n\' "$n" "$?"; }',
+        "answer=$(",
+    ]
+    assert [line.split()[1] for line in lines if line.startswith("s ")] == [
+        *("kernel", "listeners", "disk", "gpu", "interfaces", "rdma", "containers", "images"),
+    ]
+    assert lines[-2:] == [")", "printf '%s\\n=N end\\n' \"$answer\""]
+    assert "s disk df -P -k /" in lines
+    short = facts.script("N", full=False, cli=False).split("\n")
+    assert [line.split()[1] for line in short if line.startswith("s ")] == ["kernel", "listeners"]
+    assert facts.RDMA not in short
+    assert facts.end_mark("N") == "=N end\n"
+
+
+def test_why_an_answer_is_not_taken_is_said() -> None:
+    with pytest.raises(ScanFailed, match=r"^the answer of the scan ends before its end mark$") as caught:
+        facts.sections("x", NONCE)
+    assert caught.value.reason == "ScanCutShort"
+    with pytest.raises(ScanFailed, match=r"^the answer of the scan lacks its part `disk`$") as caught:
+        facts.check({}, frozenset({"disk", "gpu"}))
+    assert caught.value.reason == "ScanCutShort"
+    long = "a" * 50 + "b" * 300 + " \n"
+    with pytest.raises(ScanFailed) as caught:
+        facts.check({"disk": Section(long, 1), "gpu": Section("", 1)}, frozenset({"disk", "gpu"}))
+    assert (str(caught.value), caught.value.reason) == (f"`disk` failed on the Spark: {'b' * 300}", "ScanFailed")
+    with pytest.raises(ScanFailed, match=r"^/proc/meminfo has no MemTotal$") as caught:
+        facts.read_facts(told(kernel="boot"))
+    assert caught.value.reason == "ScanFailed"
 
 
 def test_a_quick_answer_keeps_the_slow_facts() -> None:
@@ -163,6 +319,34 @@ def test_whatever_a_section_prints_it_comes_back(text: str, status: int) -> None
     assert facts.sections(answer, NONCE) == {"one": Section(text, status), "two": Section("", 0)}
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            (
+                f"={NONCE} one",
+                f"={NONCE} two",
+                f"={NONCE} one 0",
+                f"={NONCE} two 17",
+                f"={NONCE} one 0x",
+                "",
+                "text",
+                "a b",
+            )
+        ),
+        max_size=12,
+    )
+)
+def test_answers_in_pieces_are_read_as_a_pattern_would_read_them(lines: list[str]) -> None:
+    answer = "\n".join((*lines, f"={NONCE} end\n"))
+    pattern = re.compile(
+        rf"^={NONCE} (?P<name>\w+)\n(?P<text>(?:(?!^={NONCE} ).)*?)\n={NONCE} (?P=name) (?P<status>\d+)$",
+        re.DOTALL | re.MULTILINE,
+    )
+    assert facts.sections(answer, NONCE) == {
+        match["name"]: Section(match["text"], int(match["status"])) for match in pattern.finditer(answer)
+    }
+
+
 def test_text_that_looks_like_a_sentinel_is_only_text() -> None:
     fake = "=fedcba9876543210 boot 0\n=fedcba9876543210 end"
     answer = f"noise of a login shell\n={NONCE} boot\n{fake}\n={NONCE} boot 1\n={NONCE} end\n"
@@ -188,3 +372,12 @@ def test_containers_by_the_docker_command(tmp_path: Path, ids: str) -> None:
     script = f"PATH={tmp_path}:$PATH\n" + facts.script(NONCE, full=False, cli=True)
     found = facts.sections(ask(script), NONCE)
     assert found["containers"] == Section('["aa bb"]\n' if ids else "[]\n", 0)
+
+
+def test_interfaces_are_asked_for_again_after_a_reboot_and_after_five_minutes() -> None:
+    first = facts.read_facts(told(), at=1000.0)
+    later = facts.read_facts(told(interfaces=None), at=1030.0, before=first)
+    rebooted = facts.read_facts(told(interfaces=None, kernel=f"another-boot\n{MEMORY}"), at=1060.0, before=later)
+    assert (first.settled_at, later.settled_at, rebooted.settled_at) == (1000.0, 1000.0, 0.0)
+    assert "ip -o addr" in facts.script(NONCE, full=True, settled=True, cli=False)
+    assert "ip -o addr" not in facts.script(NONCE, full=True, cli=False)

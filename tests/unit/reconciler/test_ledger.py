@@ -33,6 +33,21 @@ def test_failures_count_up_for_one_spec_and_anew_for_another() -> None:
     assert book.fail(KEY, "b", WHY, NOW).count == 1
 
 
+def test_a_clock_that_is_set_back_makes_no_wait_longer() -> None:
+    """History 700: failed while the clock was an hour ahead, and was tried again an hour later, not after 40 s."""
+    book = ledger()
+    ahead = NOW + 3600
+    waits = [book.fail(KEY, "a", WHY, ahead) for _ in range(4)][-1]
+    book.set_back(ahead + 1)
+    assert book.failures[KEY] == waits
+    book.set_back(NOW)
+    found = book.failures[KEY]
+    assert (found.at, found.count) == (NOW, 4)
+    assert found.retry_at - NOW == pytest.approx(waits.retry_at - ahead)
+    book.set_back(NOW + 5)
+    assert book.failures[KEY] == found
+
+
 def test_an_end_is_counted_once_however_often_it_is_seen() -> None:
     book = ledger()
     instance = only(declare("services:\n" + service()))

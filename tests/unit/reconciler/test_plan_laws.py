@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler import shell
-from reconciler.model import MEMORY, OWNER, Container, Facts, Plan, Scan, Sight, Step, Verb, World
+from reconciler.job import Kind, job
+from reconciler.model import MEMORY, OWNER, Container, Facts, Instance, Plan, Scan, Sight, Step, Verb, World
 from reconciler.place import Placements
-from reconciler.plan import plan
-from reconciler.target import Overrides, Target, build
+from reconciler.plan import part, plan
+from reconciler.sequence import Sequence
+from reconciler.target import Overrides, Target, build, why_missing
 from tests.unit.reconciler.builders import GIB, NOW, container, foreign, loaded_from, unknown
 
 SPARKS = ("s1", "s2")
@@ -36,7 +40,14 @@ class Machine:
         listeners = frozenset(p for c in self.containers.values() if c.running for p in c.ports)
         facts = Facts(boot_id="b", memory_total=TOTAL, memory_available=TOTAL - used, listeners=listeners)
         found = tuple(self.containers.values())
-        scan = Scan(began=1, ended=2, taken_at=NOW, containers=found, images=IMAGES, facts=facts)
+        scan = Scan(
+            began=1,
+            ended=2,
+            taken_at=NOW,
+            containers=found,
+            images=dict.fromkeys(IMAGES, frozenset[str]()),
+            facts=facts,
+        )
         return Sight(scan=scan, unknown="", message="")
 
     def named(self, identity: str) -> Container:
@@ -53,7 +64,10 @@ class Machine:
             old = self.named(identity)
             assert not old.running, "docker rm refuses a running container"
             del self.containers[old.name]
-        elif step.verb in {Verb.START, Verb.UNPAUSE, Verb.RESTART}:
+        elif step.verb is Verb.UNPAUSE:  # it has what it had
+            old = self.named(identity)
+            self.containers[old.name] = replace(old, state="running")
+        elif step.verb in {Verb.START, Verb.RESTART}:
             old = self.named(identity)
             need = next((i.memory for i in target.instances[step.spark] if i.name == old.name), old.memory)
             labels = {**old.labels, MEMORY: str(need)}  # what it takes is what is declared now
@@ -233,6 +247,40 @@ def test_no_step_on_a_spark_that_does_not_answer(
     assert not unexplained
 
 
+@given(workloads, workloads, st.randoms(use_true_random=False), st.integers(0, 3), st.sampled_from((None, *SPARKS)))
+@settings(max_examples=300, deadline=None)
+def test_one_sparks_part_is_what_the_whole_plan_says_of_it(
+    old: dict[str, dict[str, object]],
+    new: dict[str, dict[str, object]],
+    dice: random.Random,
+    most: int,
+    gone: str | None,
+) -> None:
+    before, target = declared(old), declared(new, most=most)
+    if before is None or target is None:
+        return
+    machines = fleet(before, dice, strangers=1)
+    if gone is not None:
+        machines[gone].reachable = False
+    seen = world(machines)
+    whole = plan(target, seen)
+    for spark in SPARKS:
+        one = part(target, partial(concerning, seen), spark)
+        assert one.for_spark(spark) == whole.for_spark(spark)
+        for kind in ("held", "withheld"):
+            assert [e for e in getattr(one, kind) if e.spark == spark] == [
+                e for e in getattr(whole, kind) if e.spark == spark
+            ]
+
+
+def concerning(seen: World, spark: str) -> World:
+    """Nothing of other Sparks, where one is named."""
+    if not spark:
+        return seen
+    sights = {name: sight for name, sight in seen.sights.items() if name == spark}
+    return replace(seen, sights=sights, probes={key: it for key, it in seen.probes.items() if key[1] == spark})
+
+
 @given(workloads, workloads, st.randoms(use_true_random=False), st.integers(0, 3))
 @settings(max_examples=200, deadline=None)
 def test_no_plan_takes_down_more_than_the_guard_allows(
@@ -256,3 +304,31 @@ def test_nothing_of_a_suspended_workload_is_touched(
         return
     made = plan(target, world(fleet(before, dice, strangers=0)))
     assert not {step.workload for step in made.steps} & names
+
+
+@given(found=workloads)
+@settings(deadline=None)
+def test_the_jobs_made_beforehand_are_those_of_the_instances(found: dict[str, dict[str, object]]) -> None:
+    target = declared(found)
+    if target is None:
+        return
+    instances = {(i.spark, i.name): i for each in target.instances.values() for i in each}
+    anew = {key: job(Kind.CREATE, i, None, why_missing(i)) for key, i in instances.items()}
+    assert {key: asdict(made) for key, made in target.absent.items()} == {key: asdict(j) for key, j in anew.items()}
+
+
+@given(workloads, workloads, st.randoms(use_true_random=False), st.integers(0, 1))
+@settings(max_examples=200, deadline=None)
+def test_the_short_way_of_a_plain_start_comes_to_the_same_as_the_long_one(
+    old: dict[str, dict[str, object]], new: dict[str, dict[str, object]], dice: random.Random, strangers: int
+) -> None:
+    before, target = declared(old), declared(new)
+    if before is None or target is None:
+        return
+    seen = world(fleet(before, dice, strangers=strangers))
+    short = plan(target, seen)
+    with (
+        patch.object(Sequence, "_just_fits", lambda *_: False),
+        patch.object(Instance, "plain", property(lambda _: False)),
+    ):
+        assert plan(target, seen) == short

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,16 @@ import pytest
 
 from reconciler import facts
 from reconciler.engine import Engine
-from reconciler.facts import ScanFailed
+from reconciler.facts import ScanFailed, Section
 from reconciler.images import has_image
 from reconciler.linkdown import LinkDown
 from reconciler.model import Container, Scan
 from reconciler.scan import (
+    SETTLED_FOR,
+    SIGNS,
+    _both,
+    _check_cli,
+    _from_cli,
     container_from_inspect,
     container_from_list,
     images_from_list,
@@ -29,6 +36,7 @@ from reconciler.scan import (
     unix_time,
 )
 from reconciler.ssh import Link, Timing
+from state.fields import MAX_SECONDS
 from tests.unit.reconciler.test_engine import Answer, StandIn
 from tests.unit.reconciler.test_ssh import SSHD, Sshd, Wire, link_to, serving, spark_of
 
@@ -186,7 +194,8 @@ def test_a_foreign_container_from_the_list() -> None:
     assert container_from_list(LIST_20[1]) == Container(
         id=FOREIGN, name="foreign", image="nginx", image_id=IMAGE, state="running", labels={}, ports=(8081,)
     )
-    assert container_from_list(LIST_20[3]).exit_code == 3
+    another = container_from_list(LIST_20[3])
+    assert (another.exit_code, another.labels) == (3, {**LABELS, "sparkkeep.owner": "neighbour"})
 
 
 @pytest.mark.parametrize("missing", ["Names", "Ports", "Labels", "Status", "ImageID"])
@@ -210,11 +219,132 @@ def test_a_list_that_lacks_what_is_not_needed(missing: str) -> None:
         ('{"port": {}}', ()),
         ('{"ports": [[]]}', ()),
         ('{"ports": 4}', ()),
+        ('{"port": 1e999}', ()),
+        ('{"ports": [[1e999]]}', ()),
+        ("[" * 100_000, ()),
+        ('{"port": 8080, "network": "bridge"}', ()),
+        ('{"port": 8080, "ports": [[80, 80, "tcp"], [443, 443, "tcp"]]}', (80, 443, 8080)),
     ],
 )
 def test_ports_that_a_spec_declares(spec: str, ports: tuple[int, ...]) -> None:
     item = {**LIST_20[0], "Labels": {"sparkkeep.spec": spec}}
     assert container_from_list(item).ports == ports
+
+
+def bare(**changed: Any) -> dict[str, Any]:
+    """The least that an Engine says of a container."""
+    return {"Id": OURS, "Names": ["/x"], "Image": "i", "State": "running"} | changed
+
+
+def test_the_least_that_an_engine_says_is_enough() -> None:
+    """Older Engines leave out what is empty."""
+    assert container_from_list(bare()) == Container(id=OURS, name="x", image="i", state="running")
+    inspected = {"Id": OURS, "Name": "/x", "State": {"Status": "exited"}, "Config": {"Image": "i"}}
+    assert container_from_inspect(inspected) == Container(id=OURS, name="x", image="i", state="exited")
+    nothing = {
+        **inspected,
+        "Image": None,
+        "RestartCount": None,
+        "HostConfig": None,
+        "NetworkSettings": None,
+        "State": {
+            "Status": "exited",
+            "ExitCode": None,
+            "OOMKilled": None,
+            "Error": None,
+            "StartedAt": None,
+            "FinishedAt": None,
+        },
+        "Config": {"Image": "i", "Labels": None},
+    }
+    assert container_from_inspect(nothing) == Container(id=OURS, name="x", image="i", state="exited")
+    for host in ({"RestartPolicy": None}, {"RestartPolicy": {"Name": ""}}, {"RestartPolicy": {}}):
+        assert container_from_inspect({**inspected, "HostConfig": host}).restart_policy == "no"
+    most = ((int(MAX_SECONDS), MAX_SECONDS), (int(MAX_SECONDS) + 1, None))
+    for said, seconds in ((120, 120.0), (0, 0.0), (-1, None), *most, ("x", None), (None, None)):
+        assert (
+            container_from_inspect({**nothing, "Config": {"Image": "i", "StopTimeout": said}}).stop_timeout == seconds
+        )
+    for network in ({"Ports": None}, {"Ports": {"80/tcp": None}}, {"Ports": {"80/tcp": [{"HostPort": ""}, {}]}}):
+        assert container_from_inspect({**inspected, "NetworkSettings": network}).ports == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("Exited (137) 9 seconds ago", 137),
+        ("Restarting (3) 5 seconds ago", 3),
+        ("Up 2 hours", 0),
+        ("Exited () x", 0),
+        ("was Exited (1)", 0),
+        ("", 0),
+    ],
+)
+def test_the_status_of_one_that_is_not_ours(status: str, code: int) -> None:
+    assert container_from_list(bare(Status=status)).exit_code == code
+
+
+def test_the_name_of_one_that_others_link_to() -> None:
+    assert container_from_list(bare(Names=["/a/x", "/b", "/c"])).name == "b"
+    assert container_from_list(bare(Names=["/a/x"])).name == OURS[:12]
+    assert container_from_list(bare(Id="a" * 64, Names=[])).name == "a" * 12
+
+
+def test_published_ports_of_one_that_is_not_ours() -> None:
+    ports = [{"PublicPort": 90}, {"PrivatePort": 1}, {"PublicPort": 80}, {"PublicPort": 90}]
+    assert container_from_list(bare(Ports=ports)).ports == (80, 90)
+
+
+def by_command(*inspected: Any, images: str = "") -> Any:
+    """What the docker command's answer is read as."""
+    return _from_cli({"containers": Section(json.dumps(inspected), 0), "images": Section(images, 0)}, "lab")
+
+
+def test_what_is_not_ours_is_the_same_both_ways_in_every_state() -> None:
+    """Symptom: a neighbour's container that ended has another exit status where sockets can't be forwarded."""
+    theirs: dict[str, Any] = {**INSPECT_20[ENDED], "Config": {"Image": "keep/echo:1", "Labels": {}}}
+    ended = container_from_list({**LIST_20[0], "Labels": {}})
+    assert (ended.exit_code, ended.restart_count) == (137, 0)
+    assert by_command(theirs) == ((ended,), {})
+    again = {**theirs, "State": {"Status": "restarting", "ExitCode": 3}}
+    assert by_command(again) == ((replace(ended, state="restarting", exit_code=3),), {})
+    for state in ({"Status": "running", "ExitCode": 3}, {"Status": "exited"}, {"Status": "exited", "ExitCode": None}):
+        assert by_command({**theirs, "State": state})[0] == (replace(ended, state=state["Status"], exit_code=0),)
+    assert by_command({**theirs, "Config": {"Image": "keep/echo:1", "Labels": None}})[0] == (ended,)
+
+
+@pytest.mark.parametrize(("inspected", "images"), [([3], ""), ([{}], ""), ([], "{"), ([], "{}")])
+def test_an_answer_of_the_command_that_makes_no_sense_fails_in_words(inspected: list[Any], images: str) -> None:
+    with pytest.raises(ScanFailed, match=r"^the docker command's answer makes no sense: ") as caught:
+        by_command(*inspected, images=images)
+    assert caught.value.reason == "ScanFailed"
+
+
+def test_what_the_docker_command_says_is_put_in_words() -> None:
+    for sign, reason, message in SIGNS:
+        with pytest.raises(ScanFailed) as caught:
+            _check_cli({"containers": Section(f"docker: {sign}.", 1)})
+        assert (caught.value.reason, str(caught.value)) == (reason, message)
+        _check_cli({"containers": Section(sign, 0)})
+    _check_cli({"containers": Section("something else", 1)})
+    _check_cli({})
+
+
+def test_what_identifies_an_image_is_its_id_and_its_digests() -> None:
+    """Two engines that store one image differently give it two ids; its digest is the same on both."""
+    images = images_from_list(IMAGES_20)
+    both = frozenset({"sha256:aa", "sha256:bb"})
+    assert images == {
+        IMAGE: frozenset({IMAGE}),
+        "keep/echo:1": frozenset({IMAGE}),
+        **dict.fromkeys(
+            ("sha256:aa", "busybox:latest", "busybox@sha256:bb", "registry.lan:5000/busybox:1"),
+            both,
+        ),
+        "sha256:cc": frozenset({"sha256:cc"}),
+    }
+    pulled = images_from_list([{"Id": "sha256:dd", "RepoTags": ["docker.io/library/x:1"], "RepoDigests": None}])
+    assert {"docker.io/library/x:1", "x:1", "sha256:dd"} <= pulled.keys()
 
 
 @pytest.mark.parametrize(
@@ -236,8 +366,8 @@ def test_times(text: str, seconds: float) -> None:
 def test_images_are_the_same_from_the_socket_and_from_the_command() -> None:
     images = images_from_list(IMAGES_20)
     assert images == images_from_rows(ROWS_20)
-    assert images == images_from_list(IMAGES_28) - {"docker.io/keep/echo:1"}
-    assert images == {
+    assert images.keys() == images_from_list(IMAGES_28).keys() - {"docker.io/keep/echo:1"}
+    assert images.keys() == {
         IMAGE, "sha256:aa", "sha256:cc", "keep/echo:1", "busybox:latest", "busybox@sha256:bb", "registry.lan:5000/busybox:1",
     }  # fmt: skip
 
@@ -353,9 +483,8 @@ async def test_both_ways_say_the_same(tmp_path: Path) -> None:
         one, two = await by_socket.scan(), await by_command.scan()
         assert one.containers == two.containers
         assert one.images == two.images
-        assert replace(one.facts, memory_available=0, listeners=frozenset(), disk_free=0) == replace(
-            two.facts, memory_available=0, listeners=frozenset(), disk_free=0
-        )
+        passing = {"memory_available": 0, "memory_free": 0, "listeners": frozenset(), "disk_free": 0, "settled_at": 0.0}
+        assert replace(one.facts, **passing) == replace(two.facts, **passing)
         assert by_command.commands()
         assert not by_command.stand_in.asked
 
@@ -387,6 +516,55 @@ async def test_a_quick_scan_carries_the_slow_facts_over(tmp_path: Path) -> None:
 
 
 @needs_sshd
+async def test_what_hardly_ever_changes_is_asked_for_every_five_minutes(tmp_path: Path) -> None:
+    async with bench(tmp_path) as spark:
+        first = await spark.scan(now=lambda: 1000.0)
+        assert first.facts.settled_at == 1000.0
+        known = replace(first, facts=replace(first.facts, interfaces={"marked": ()}))
+        for now, full, asked in (
+            (1000.0, True, False),
+            (1000.5, True, False),
+            (999.5, True, True),  # a clock that was put back
+            (1000.0 + SETTLED_FOR - 1, True, False),
+            (1000.0 + SETTLED_FOR, True, True),
+            (1000.0 + SETTLED_FOR, False, False),
+        ):
+            seen = await spark.scan(full=full, before=known, now=partial(float, now))
+            assert (seen.facts.interfaces != {"marked": ()}, seen.facts.settled_at) == (asked, now if asked else 1000.0)
+
+
+@needs_sshd
+async def test_no_two_scans_have_the_same_sentinels_and_none_can_be_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a program prints could else pass for the end of its section, and for others after it."""
+    async with bench(tmp_path) as spark:
+        ask, marks = spark.link.ask, list[str]()
+
+        async def listening(script: str, mark: str, *, timeout: float) -> str:
+            marks.append(mark)
+            return await ask(script, mark, timeout=timeout)
+
+        monkeypatch.setattr(spark.link, "ask", listening)
+        for _ in range(3):
+            await spark.scan()
+        assert len(set(marks)) == 3
+        assert all(re.fullmatch(r"=[0-9a-f]{16,} end\n", mark) for mark in marks)
+
+
+@needs_sshd
+@pytest.mark.parametrize("word", ["inspect", "images"])
+async def test_a_docker_command_that_fails_half_way_fails_the_scan(tmp_path: Path, word: str) -> None:
+    """Read as a whole answer, it would have every image fetched anew, or every container made anew."""
+    async with bench(tmp_path, *NO_FORWARDING) as spark:
+        program = tmp_path / "sshd/bin/docker"
+        program.write_text(program.read_text().replace("case $1 in", f"case $1 in\n{word}) echo '[]'; exit 1 ;;"))
+        with pytest.raises(ScanFailed, match=r"^`(containers|images)` failed on the Spark: \[\]$") as caught:
+            await spark.scan()
+        assert caught.value.reason == "ScanFailed"
+
+
+@needs_sshd
 async def test_a_spark_without_nvidia_smi_is_scanned_all_the_same(tmp_path: Path) -> None:
     async with bench(tmp_path) as spark:
         (tmp_path / "sshd/bin/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
@@ -409,8 +587,9 @@ async def test_a_spark_whose_nvidia_smi_hangs_is_scanned_all_the_same(
 
 
 @needs_sshd
-@pytest.mark.parametrize("times", [1, 2])
-async def test_a_container_that_goes_away_between_list_and_inspect(tmp_path: Path, times: int) -> None:
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
+async def test_a_container_that_is_listed_but_gone_or_only_being_made(tmp_path: Path, times: int) -> None:
+    """Seen on real hosts: another controller's new one was listed, and twice not there to be inspected."""
     async with bench(tmp_path) as spark:
         answer, left = spark.stand_in.answer, [times]
 
@@ -421,12 +600,13 @@ async def test_a_container_that_goes_away_between_list_and_inspect(tmp_path: Pat
             return answer(path)
 
         spark.stand_in.answer = vanishing
-        if times == 1:
+        if times <= 3:
             assert len((await spark.scan()).containers) == 4
         else:
-            with pytest.raises(ScanFailed, match="No such container"):
+            with pytest.raises(ScanFailed, match="No such container") as caught:
                 await spark.scan()
-        assert spark.stand_in.asked.count("/containers/json?all=1") == 2
+            assert caught.value.reason == "EngineError"
+        assert spark.stand_in.asked.count("/containers/json?all=1") == min(times + 1, 4)
 
 
 @needs_sshd
@@ -444,9 +624,18 @@ async def test_an_answer_that_makes_no_sense_fails_the_scan(tmp_path: Path, brok
     async with bench(tmp_path) as spark:
         answer = spark.stand_in.answer
         spark.stand_in.answer = lambda path: (200, body) if path == broken else answer(path)
-        with pytest.raises(ScanFailed) as caught:
+        with pytest.raises(ScanFailed, match=r"^the Engine's answer makes no sense: ") as caught:
             await spark.scan()
         assert caught.value.reason == "EngineError"
+
+
+@needs_sshd
+async def test_an_engine_that_does_not_speak_its_language_is_told_as_down(tmp_path: Path) -> None:
+    async with bench(tmp_path) as spark:
+        spark.stand_in.answer = lambda _: (200, b"<html>")
+        with pytest.raises(ScanFailed, match=r"^the Engine answered with something that is not JSON: ") as caught:
+            await spark.scan()
+        assert caught.value.reason == "EngineDown"
 
 
 @needs_sshd
@@ -495,7 +684,10 @@ async def test_an_engine_that_hangs_fails_the_scan_in_time(tmp_path: Path) -> No
         began = time.monotonic()
         with pytest.raises(ScanFailed) as caught:
             await spark.scan(deadline=0.5)
-        assert caught.value.reason == "ScanTimeout"
+        assert (caught.value.reason, str(caught.value)) == (
+            "ScanTimeout",
+            "the Spark did not answer a scan within 0.5 s",
+        )
         assert time.monotonic() - began < 2
 
 
@@ -532,3 +724,36 @@ async def test_a_spark_that_goes_silent_in_the_middle(tmp_path: Path) -> None:
                 with pytest.raises((LinkDown, ScanFailed)):
                     await asyncio.wait_for(task, 3)
                 await engine.close()
+
+
+@pytest.mark.parametrize("identity", ["-f", "abc", "$(id)", "A" * 64, ""])
+def test_what_is_no_id_never_gets_into_a_command(identity: str) -> None:
+    with pytest.raises(ValueError, match="no container's id"):
+        container_from_list({"Id": identity, "Names": ["/x"], "Image": "i", "ImageID": "j", "State": "running"})
+
+
+def test_of_what_is_no_id_only_the_beginning_is_told() -> None:
+    with pytest.raises(ValueError, match=rf"^'{'z' * 80}' is no container's id$"):
+        container_from_list(bare(Id="z" * 99))
+
+
+async def test_when_one_way_fails_the_other_is_ended_before_that_is_told() -> None:
+    """Left behind, it would read on a connection that the next scan uses; waited for, it would cost the deadline."""
+    ended = list[str]()
+
+    async def hangs() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            ended.append("the other")
+
+    async def fails() -> None:
+        raise ScanFailed("EngineDown", "no answer")
+
+    for one, other in ((hangs, fails), (fails, hangs)):
+        async with asyncio.timeout(10):
+            with pytest.raises(ScanFailed, match="no answer"):
+                await _both(one(), other())
+        assert ended.pop() == "the other"

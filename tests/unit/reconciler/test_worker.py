@@ -45,7 +45,7 @@ class Played:
             raise self.down
         self.scans += 1
         began = asyncio.get_running_loop().time()
-        seen, images = tuple(self.containers.values()), frozenset(self.images)
+        seen, images = tuple(self.containers.values()), dict.fromkeys(self.images, frozenset[str]())
         await asyncio.sleep(self.scan_takes)
         facts = Facts(boot_id="b", memory_total=2**37, memory_available=2**36, listeners=frozenset())
         return Scan(began=began, ended=began, taken_at=0, containers=seen, images=images, facts=facts)

@@ -133,6 +133,42 @@ async def test_connectivity_holds_changes_only(journal, clock):
     assert len(await journal.connectivity()) == 3
 
 
+async def test_between_two_runs_nobody_looked(tmp_path, clock):
+    """Known from the last sign of life on; a short absence, or a journal without such signs, says nothing."""
+    path = tmp_path / "journal.db"
+
+    async def another_run(absence):
+        clock.time += absence
+        journal = Journal(path, now=clock)
+        found = [(c.spark, c.from_at, c.state, c.reason) for c in await journal.connectivity()]
+        return journal, found
+
+    first = Journal(path, now=clock)
+    first.note_connectivity("s", "reachable")
+    first.close()
+    second, found = await another_run(86_400)
+    assert len(found) == 1
+    second.alive()
+    second.close()
+    alive = clock.time
+    third, found = await another_run(100)
+    assert len(found) == 1
+    third.note_connectivity("t", "unknown", "Timeout")
+    third.close()
+    changed = clock.time
+    fourth, found = await another_run(7200)
+    assert alive < changed
+    absent = [("s", changed, "unknown", "NotRunning"), ("t", changed, "unknown", "NotRunning")]
+    assert found[2:] == absent
+    fourth.alive()
+    fourth.close()
+    fifth, found = await another_run(7200)
+    assert found[2:] == absent, "it is known already"
+    assert fifth.note_connectivity("s", "reachable")
+    assert fifth.note_connectivity("t", "unknown", "Timeout")
+    fifth.close()
+
+
 # What outlives a restart
 
 

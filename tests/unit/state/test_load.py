@@ -38,6 +38,21 @@ def test_an_empty_document_is_an_empty_state():
     assert state.desired.guards.max_destructive == 10
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("{a0}", "a0"),
+        ("servces:\n", "servces"),
+        (SPARKS + "guards: {maxDestructiv: }\n", "guards.maxDestructiv"),
+    ],
+)
+def test_a_key_that_nobody_knows_is_refused_though_nothing_stands_at_it(text, path):
+    """`{a0}` was valid, and declared nothing."""
+    found = one(text)
+    assert found.field == path
+    assert "not a known key" in found.message
+
+
 def test_a_workload_lies_over_its_recipe():
     state = loaded(
         SPARKS
@@ -172,7 +187,7 @@ def test_restart_no_is_the_policy():
         (
             "models:\n  m: {recipe: qwen, on: spark-1, commnd: [a]}\n",
             (
-                "desired.yaml:3:34: models.m.commnd: is not a known key; allowed: across, aliases, description, env, "
+                "desired.yaml:3:34: models.m.commnd: is not a known key; allowed: across, aliases, concurrency, description, env, "
                 "flags, idle, image, memory, on, port, priority, recipe, revision, run, suspend"
             ),
         ),

@@ -1,0 +1,1 @@
+"""What stands before every request: who may be addressed, who may call, and with what."""

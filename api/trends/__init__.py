@@ -1,0 +1,1 @@
+"""What was measured lately, kept in memory: curves, and a day in slots."""

@@ -1,0 +1,1 @@
+"""`GET /api/watch`: the status once, then its changes, to everybody who listens."""

@@ -1,0 +1,1 @@
+"""What lies on a Spark's disks: weights, GGUF files, NIM caches. Looked at apart from the scan, and less often."""

@@ -1,0 +1,1 @@
+"""The data path under load while the fleet changes beneath it."""
