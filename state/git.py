@@ -242,8 +242,7 @@ async def _feed(pipe: asyncio.StreamWriter, data: bytes) -> None:
         if not pipe.is_closing():
             pipe.write(data)
         await pipe.drain()
-        pipe.close()
-        await pipe.wait_closed()
+        pipe.close()  # not waited for: asyncio mistakes a wait that is given up for a pipe that has closed twice
 
 
 async def _listen(pipe: asyncio.StreamReader, most: int, *, stop: bool) -> tuple[bytes, bool]:
@@ -260,15 +259,25 @@ async def _listen(pipe: asyncio.StreamReader, most: int, *, stop: bool) -> tuple
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End it and all that it started, unless it has ended."""
+    """End it and all that it started, unless it has ended, and hear what is left in its pipes.
+
+    A pipe that nobody hears to its end stays open for as long as its process is remembered, since asyncio stops reading
+    where what was read is not fetched.
+    """
     for how in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is not None:
-            return
+            break
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, how)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
                 await process.wait()
+    for pipe in (process.stdout, process.stderr):
+        assert pipe is not None  # noqa: S101  # both are pipes
+        with contextlib.suppress(TimeoutError):  # something else has kept its other end
+            async with asyncio.timeout(GRACE):
+                while await pipe.read(CHUNK):
+                    pass
 
 
 def _sentence(answer: Answer) -> str:

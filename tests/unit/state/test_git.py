@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import os
@@ -97,6 +98,37 @@ async def test_output_is_bounded(repo: Path) -> None:
     assert (len(answer.out), answer.cut) == (1000, True)
     answer = await Git(repo).run("cat-file", "blob", "HEAD:big.yaml", most=300_000)
     assert (len(answer.out), answer.cut) == (300_000, False)
+
+
+@pytest.mark.parametrize("most", [10, 200_000, 1_000_000])
+async def test_cut_output_leaves_no_pipe_open(repo: Path, most: int) -> None:
+    (repo / "big.yaml").write_bytes(b"x" * 6_000_000)
+    plain.commit_all(repo, "big")
+    before = _open_files()
+    for _ in range(5):
+        answer = await Git(repo).run("cat-file", "blob", "HEAD:big.yaml", most=most, cut=True)
+        assert (len(answer.out), answer.cut) == (most, True)
+    await asyncio.sleep(0)  # a pipe is closed a step after its end was heard
+    assert _open_files() <= before
+
+
+async def test_time_that_is_up_at_any_moment_leaves_no_pipe_open(repo: Path) -> None:
+    (repo / "big.yaml").write_bytes(b"x" * 6_000_000)
+    plain.commit_all(repo, "big")
+    problems = list[dict[str, object]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, problem: problems.append(problem))
+    before = _open_files()
+    for limit in range(10):
+        with contextlib.suppress(GitFailed):
+            await Git(repo).run("hash-object", "--stdin", stdin=b"x" * 6_000_000, limit=0.002 * limit)
+            await Git(repo).run("cat-file", "blob", "HEAD:big.yaml", limit=0.002 * limit)
+    await asyncio.sleep(0)
+    assert _open_files() <= before
+    assert problems == []
+
+
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 async def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
