@@ -128,7 +128,7 @@ async def test_time_that_is_up_at_any_moment_leaves_no_pipe_open(repo: Path) -> 
 
 
 def _open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
