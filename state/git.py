@@ -137,6 +137,7 @@ class Git:
             raise GitFailed(f"git {argv[0]} was ended: it took more than {limit:g} s") from None
         finally:
             await _end(process)
+            await _hear_out(process)
         if answer.cut and not cut:
             raise GitFailed(f"git {argv[0]} printed more than {most} bytes, which is more than is taken")
         if answer.code not in codes and not answer.cut:
@@ -222,18 +223,14 @@ async def _talk(process: asyncio.subprocess.Process, stdin: bytes, most: int) ->
     assert process.stdin is not None  # noqa: S101  # all three are pipes
     assert process.stdout is not None  # noqa: S101
     assert process.stderr is not None  # noqa: S101
-    feeding = asyncio.create_task(_feed(process.stdin, stdin))
-    complaining = asyncio.create_task(_listen(process.stderr, CHUNK, stop=False))
-    try:
+    async with asyncio.TaskGroup() as group:  # whoever gives up here has nobody left who reads
+        group.create_task(_feed(process.stdin, stdin))
+        complaining = group.create_task(_listen(process.stderr, CHUNK, stop=False))
         out, cut = await _listen(process.stdout, most, stop=True)
         if cut:
             await _end(process)
-        said, _ = await complaining
-        await feeding
-        code = await process.wait()
-    finally:
-        feeding.cancel()
-        complaining.cancel()
+    said, _ = complaining.result()
+    code = await process.wait()
     return Answer(code, out, masked(said.decode("utf-8", "replace")), cut)
 
 
@@ -259,19 +256,23 @@ async def _listen(pipe: asyncio.StreamReader, most: int, *, stop: bool) -> tuple
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End it and all that it started, unless it has ended, and hear what is left in its pipes.
-
-    A pipe that nobody hears to its end stays open for as long as its process is remembered, since asyncio stops reading
-    where what was read is not fetched.
-    """
+    """End it and all that it started, unless it has ended."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is not None:
-            break
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, how)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
                 await process.wait()
+
+
+async def _hear_out(process: asyncio.subprocess.Process) -> None:
+    """Read what is left in the pipes of a process that has ended.
+
+    A pipe that nobody hears to its end stays open for as long as its process is remembered, since asyncio stops reading
+    where what was read is not fetched.
+    """
     for pipe in (process.stdout, process.stderr):
         assert pipe is not None  # noqa: S101  # both are pipes
         with contextlib.suppress(TimeoutError):  # something else has kept its other end

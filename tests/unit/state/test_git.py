@@ -127,6 +127,25 @@ async def test_time_that_is_up_at_any_moment_leaves_no_pipe_open(repo: Path) -> 
     assert problems == []
 
 
+@pytest.mark.parametrize("steps", range(8))
+async def test_whoever_gives_up_just_as_it_ends_leaves_nobody_reading(tmp_path: Path, steps: int) -> None:
+    """A caller was told "read() called while another coroutine is already waiting": its helper still held the other pipe."""
+    program = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1)'], stdout=subprocess.DEVNULL)\n"
+        "open('ends', 'w').close()"
+    )
+    task = asyncio.create_task(Git(tmp_path, environ=fake_git(tmp_path, program)).run("fetch"))
+    while not (tmp_path / "ends").exists():
+        await asyncio.sleep(0.02)
+    time.sleep(0.3)  # so that its end and that of its output are heard at once
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def _open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
