@@ -49,7 +49,8 @@ class EventLog(Part):
         gone = before.seq if before is not None else 0
 
         def job(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM events WHERE seq = ?", (gone,))
+            if gone:
+                db.execute("DELETE FROM events WHERE seq = ?", (gone,))
             db.execute("INSERT OR REPLACE INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", after.row())
             self._prune_events(db)
 

@@ -333,7 +333,9 @@ class Parser(Scanner):
                 return Function(words[0].literal or "", self._command())
         if self._at == start or self._looking_at("("):
             raise self._unexpected()
-        return Simple(line, tuple(assignments), tuple(words), tuple(redirects))
+        texts = [word.fixed for word in words if word.fixed is not None]
+        fixed = tuple(texts) if len(texts) == len(words) else None
+        return Simple(line, tuple(assignments), tuple(words), tuple(redirects), fixed)
 
     def _redirects(self) -> tuple[Redirect, ...]:
         found: list[Redirect] = []

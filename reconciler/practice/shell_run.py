@@ -200,10 +200,12 @@ class Shell:
         return status
 
     async def _group(self, group: Group, io: Io) -> int:
-        try:
-            inner, finish = await self._redirected(group.redirects, io, 1)
-        except OSError:
-            return USAGE
+        inner, finish = io, _nothing
+        if group.redirects:
+            try:
+                inner, finish = await self._redirected(group.redirects, io, 1)
+            except OSError:
+                return USAGE
         shell = self.child() if group.subshell else self
         try:
             return await shell.sequence(group.body, inner)
@@ -219,14 +221,16 @@ class Shell:
                 shell.end()
 
     async def _simple(self, command: Simple, io: Io) -> int:
-        words = await self.expanded(command.words, io)
+        words = [*command.fixed] if command.fixed is not None else await self.expanded(command.words, io)
         values = {name: await self.text(word, io) for name, word in command.assignments} if command.assignments else {}
         if words == ["exec"]:
             return await self._open(command, io)
-        try:
-            inner, finish = await self._redirected(command.redirects, io, command.line)
-        except OSError:
-            return USAGE
+        inner, finish = io, _nothing
+        if command.redirects:
+            try:
+                inner, finish = await self._redirected(command.redirects, io, command.line)
+            except OSError:
+                return USAGE
         try:
             if not words:
                 self.variables.update(values)
@@ -299,8 +303,6 @@ class Shell:
 
     async def _redirected(self, redirects: tuple[Redirect, ...], io: Io, line: int) -> tuple[Io, Callable[[], None]]:
         """The streams after the redirections, and what writes the files in the end. Raises OSError, told already."""
-        if not redirects:
-            return io, _nothing
         written: list[tuple[str, Buffer, bool]] = []
         for redirect in redirects:
             target = await self.text(redirect.target, io)

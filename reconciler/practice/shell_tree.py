@@ -76,12 +76,13 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Simple:
-    """Assignments and a command with its arguments."""
+    """Assignments and a command with its arguments. `fixed`: these, where all are the same whatever the shell knows."""
 
     line: int
     assignments: tuple[tuple[str, Word], ...]
     words: tuple[Word, ...]
     redirects: tuple[Redirect, ...]
+    fixed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
