@@ -546,7 +546,9 @@ class Loop:
         """What an instance answers to its probes has turned."""
         self._tell()
         self._fleet.hint(
-            s for s, left in self._left.items() if any(h.reason == ROLLING and h.workload == key[0] for h in left)
+            s
+            for s, left in self._left.items()
+            if left and any(h.reason == ROLLING and h.workload == key[0] for h in left)
         )
 
     def reasons(self, spark: str, held: Iterable[Held]) -> None:
