@@ -311,6 +311,7 @@ def test_a_banner_on_the_driver_does_not_make_an_end_final_that_had_another_caus
     st.lists(st.sampled_from([s.example for s in SIGNATURES] + ["listening on 9000", ""]), min_size=1),
     st.integers(2, 4),
 )
+@settings(deadline=None)
 def test_a_log_that_says_the_same_again_and_again_means_what_it_means_once(texts: list[str], times: int) -> None:
     once = "\n".join(texts)
     assert explain("\n".join([once] * times), otherwise="it ended") == explain(once, otherwise="it ended")
