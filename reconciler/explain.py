@@ -58,9 +58,15 @@ def explain(text: str, *, otherwise: str, reason: str = "CommandFailed") -> Expl
 
 
 def _matches(lines: list[str]) -> Iterator[tuple[int, int, int, Signature]]:
-    """Weight, number of the line, place of the match in it, signature; the tables' order decides between equals."""
+    """Weight, number of the line, place of the match in it, signature; the tables' order decides between equals.
+
+    What dies again and again says the same again and again: a line that was there before is not searched once more.
+    """
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        first.setdefault(line, number)
     for signature in SIGNATURES:
-        for number, line in enumerate(lines):
+        for line, number in first.items():
             match = signature.pattern.search(line)
             if match:
                 yield signature.weight, number, match.start(), signature

@@ -45,6 +45,7 @@ from reconciler.target import Bound, Overrides, Target, build
 from reconciler.worker import Worker
 from state.desired import Settings, Spark
 from state.journal import Journal, Override
+from state.load import Loaded
 from state.mods import Mod
 from state.recipes import Recipe
 from state.store import DesiredStore
@@ -112,6 +113,7 @@ class Loop:
         self._across = False  # whether anything spans Sparks
         self.knowledge = Knowledge(mods)
         self.bringer: Bringer = Nobody()
+        self._mods_of: tuple[Loaded, set[str]] | None = None  # the mods' names, of what was declared
         self._target: Target | None = None
         self._bound: Mapping[str, Bound] = {}  # what the last target was made of
         self._approved: frozenset[str] = frozenset()
@@ -157,7 +159,11 @@ class Loop:
             self.wake_all()
 
     def _mod_names(self) -> set[str]:
-        return {name for recipe in self._recipes() for name in recipe.mods}
+        """Asked for time and again, and the same for as long as the same is declared."""
+        loaded = self.store.current.loaded
+        if self._mods_of is None or self._mods_of[0] is not loaded:
+            self._mods_of = loaded, {name for recipe in self._recipes() for name in recipe.mods}
+        return self._mods_of[1]
 
     # What people declared.
 
@@ -540,7 +546,9 @@ class Loop:
         """What an instance answers to its probes has turned."""
         self._tell()
         self._fleet.hint(
-            s for s, left in self._left.items() if any(h.reason == ROLLING and h.workload == key[0] for h in left)
+            s
+            for s, left in self._left.items()
+            if left and any(h.reason == ROLLING and h.workload == key[0] for h in left)
         )
 
     def reasons(self, spark: str, held: Iterable[Held]) -> None:

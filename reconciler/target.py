@@ -141,9 +141,9 @@ def build(
         evict_after=desired.settings.evict_after,
         drain=desired.settings.proxy.drain,
         absent={
-            (instance.spark, instance.name): job(Kind.CREATE, instance, None, why_missing(instance))
+            (instance.spark, instance.name): missing
             for each in bound
-            for instance in each.instances
+            for instance, missing in zip(each.instances, each.absent, strict=True)
         },
         bound={each.declaration.name: each for each in bound},
     )
@@ -158,6 +158,7 @@ class Bound:
     where: str  # in words
     instances: tuple[Instance, ...]
     creations: tuple[Step, ...]  # one for each instance
+    absent: tuple[Job, ...]  # likewise, where nothing is there yet
     refused: tuple[Held, ...]
 
     @property
@@ -179,12 +180,11 @@ def _bound(
     name, workload = declaration.name, declaration.workload
     spots = list(_spots(name, workload, placements))
     waiting = placements.waiting.get(name, ("NotPlaced", "no Spark chosen yet"))
-    sparks = [spark for spark, _ in spots]
     made_from = (
-        *(generation, made_for, spots, waiting, drained & set(sparks)),
-        *([known.fabric.get(spark), known.peaks.get((name, spark))] for spark in sparks),
+        *(generation, made_for, spots, waiting),
+        [(spark in drained, known.fabric.get(spark), known.peaks.get((name, spark))) for spark, _ in spots],
         [known.mods.get(mod) for mod in declaration.recipe.mods],
-        known.files.get(meant(declaration.recipe)),
+        known.files.get(meant(declaration.recipe)) if known.files else None,
     )
     if before is not None and before.declaration is declaration and before.made_from == made_from:
         return before
@@ -195,9 +195,10 @@ def _bound(
     return Bound(
         declaration=declaration,
         made_from=made_from,
-        where=_whereabouts(workload, sparks),
+        where=_whereabouts(workload, [spark for spark, _ in spots]),
         instances=instances,
         creations=tuple(_creation(instance, owner=owner, revision=revision) for instance in instances),
+        absent=tuple(job(Kind.CREATE, instance, None, why_missing(instance)) for instance in instances),
         refused=tuple(each for each in found if isinstance(each, Held)),
     )
 

@@ -318,12 +318,12 @@ class Worker:
                 if failure is not None:
                     self._failed(instance, failure)
                     ended.append((instance, container, failure))
-        outside(self.prober.follow, running)
-        self._follow_loads(running, scan)
+        outside(self._follow, running, scan)
         return ended
 
-    def _follow_loads(self, running: list[tuple[Instance, Container]], scan: Scan) -> None:
-        """Those of the running models that have not answered yet."""
+    def _follow(self, running: list[tuple[Instance, Container]], scan: Scan) -> None:
+        """Probe what runs, and watch those models load that have not answered yet."""
+        self.prober.follow(running)
         loading, ready = list[tuple[Instance, Container]](), list[str]()
         for instance, container in running:
             if instance.engine != "container" and instance.probe.kind != "none":
@@ -331,7 +331,7 @@ class Worker:
                 answered = result is not None and result.container == container.id and result.ready_at > 0
                 ready += [container.id] if answered else []
                 loading += [] if answered else [(instance, container)]
-        outside(self.loads.follow, loading, ready=ready, available=scan.facts.memory_available)
+        self.loads.follow(loading, ready=ready, available=scan.facts.memory_available)
 
     def _settle(self, instance: Instance, container: Container) -> None:
         key = (instance.workload, self.name)

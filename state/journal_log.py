@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import replace
 from typing import Any
 
-from state.journal_events import CACHE, Correlator
+from state.journal_events import CACHE, REPEAT_WINDOW, Correlator
 from state.journal_part import Part
 from state.journal_rows import Event, Recorded
 from state.log_context import current
@@ -49,7 +49,8 @@ class EventLog(Part):
         gone = before.seq if before is not None else 0
 
         def job(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM events WHERE seq = ?", (gone,))
+            if gone:
+                db.execute("DELETE FROM events WHERE seq = ?", (gone,))
             db.execute("INSERT OR REPLACE INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", after.row())
             self._prune_events(db)
 
@@ -93,12 +94,13 @@ class EventLog(Part):
 
     def _recall_events(self, db: sqlite3.Connection) -> None:
         """Go on where the last process ended; a file that had to be replaced begins above all earlier numbers."""
-        rows = db.execute("SELECT * FROM events ORDER BY seq DESC LIMIT ?", (CACHE,)).fetchall()
-        known = sorted(map(Recorded.from_row, rows), key=lambda recorded: recorded.seq)
+        told = "SELECT * FROM events WHERE last_at >= ? ORDER BY seq DESC LIMIT ?"  # what is older is never repeated
+        rows = db.execute(told, (self._now() - REPEAT_WINDOW, CACHE)).fetchall()
+        (newest,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         (pruned,) = db.execute("SELECT coalesce(max(value), 0) FROM meta WHERE name = 'pruned_seq'").fetchone()
-        self._correlator = Correlator(known)
+        self._correlator = Correlator(map(Recorded.from_row, reversed(rows)))
         self._pruned = pruned
-        self._seq = max(pruned, known[-1].seq if known else 0)
+        self._seq = max(pruned, newest)
         if self._db.fresh_start > self._seq:
             self._seq = self._db.fresh_start
             self._forget_before(db, self._seq)

@@ -44,7 +44,6 @@ class Event:
 
     def matches(self, filters: Filters) -> bool:
         """Docker's filters: all keys must match, each with any of its values."""
-        labels = {f"{key}={value}" for key, value in self.attributes.items()} | set(self.attributes)
         known = {
             "type": {self.kind},
             "event": {self.action},
@@ -53,6 +52,7 @@ class Event:
         }
         for key, values in filters.items():
             if key == "label":
+                labels = {f"{name}={text}" for name, text in self.attributes.items()} | set(self.attributes)
                 if not all(value in labels for value in values):
                     return False
             elif not known.get(key, set()).intersection(values):

@@ -50,6 +50,8 @@ class Files:
     def real(self, path: str, *, last: bool = True) -> str:
         """Where a path leads; with `last` false its last part is not followed. Raises OSError for what is not there."""
         for _ in range(MOST_LINKS):
+            if not self.links:
+                break
             parts = path.strip("/").split("/")
             ways = ["/" + "/".join(parts[:at]) for at in range(1, len(parts) + (1 if last else 0))]
             link = next((way for way in ways if way in self.links), None)

@@ -20,6 +20,7 @@ from reconciler.practice.shell_tree import (
     Function,
     Group,
     If,
+    Item,
     Pipeline,
     Redirect,
     Sequence,
@@ -60,13 +61,39 @@ def read(text: str, *, whole: bool = True) -> Script:
     return Script(tuple(commands))
 
 
+@lru_cache(maxsize=4096)
+def _alone(line: str, number: int) -> tuple[Item, ...]:
+    """The commands of a line that means the same wherever it stands; none if it goes on, or ends what is begun above.
+
+    Scripts that differ in a name or a number share all other lines, and what those mean is kept once.
+    """
+    parser = Parser(line + "\n", whole=False, number=number)
+    try:
+        items = parser.items()
+    except ShellSyntaxError:
+        return ()
+    return tuple(items) if parser.at_last_newline else ()
+
+
 class Parser(Scanner):
     """What a script's words mean. A script that is not `whole` may go on after its last line."""
 
-    def __init__(self, text: str, *, whole: bool = True) -> None:
+    def __init__(self, text: str, *, whole: bool = True, number: int = 0) -> None:
+        """`number`: of the only line that this is of its script."""
         super().__init__(text)
         self._whole = whole
+        self._number = number
         self._waiting: list[tuple[Redirect, str, bool]] = []  # here-documents whose lines are still to come
+
+    @property
+    def line(self) -> int:
+        """Where the cursor is, from 1."""
+        return self._number or super().line
+
+    @property
+    def at_last_newline(self) -> bool:
+        """Nothing is left but the end of the line, and no here-document is to follow."""
+        return self._at == len(self._text) - 1 and not self._waiting
 
     def commands(self) -> Iterator[Sequence]:
         """Each complete line of commands, as soon as it is read. Raises ShellSyntaxError after the last good one."""
@@ -74,13 +101,29 @@ class Parser(Scanner):
             self._skip_lines()
             if self._end():
                 return
-            items = [self._and_or()]
-            while self._separator() and not self._end() and self._text[self._at] != "\n":
-                items.append(self._and_or())
+            items = self._known_line() or self.items()
             if not self._end() and self._text[self._at] != "\n":
                 raise self._unexpected()
             self._newline()
             yield Sequence(tuple(items))
+
+    def items(self) -> list[Item]:
+        """Commands up to the end of the line in which the last of them ends. Raises ShellSyntaxError."""
+        items = [self._and_or()]
+        while self._separator() and not self._end() and self._text[self._at] != "\n":
+            items.append(self._and_or())
+        return items
+
+    def _known_line(self) -> tuple[Item, ...]:
+        """The commands of the line that begins here, which is then read; none where it has to be read in place."""
+        ending = self._text.find("\n", self._at)
+        if self._number or self._waiting or ending < 0:
+            return ()
+        line = self._text[self._at : ending]
+        found = _alone(line, self.line) if not line.endswith("\\") else ()
+        if found:
+            self._at = ending
+        return found
 
     def _newline(self) -> None:
         """Step over a line's end, and over the here-documents that it owes."""
@@ -143,12 +186,15 @@ class Parser(Scanner):
 
     def _list(self, *ends: str) -> Sequence:
         """Commands up to one of the keywords `ends`, which stays unread."""
-        items: list[AndOr] = []
+        items: list[Item] = []
         self._skip_lines()
         while not self._at_keyword(ends):
             if self._end():
                 raise self._unexpected(ends[0])
-            items.append(self._and_or())
+            if known := self._known_line():
+                items += known
+            else:
+                items.append(self._and_or())
             if not self._separator() and not self._looking_at("\n") and not self._at_keyword(ends):
                 raise self._unexpected(ends[0])
             self._skip_lines()
@@ -169,19 +215,19 @@ class Parser(Scanner):
             raise self._unexpected(word)
         self._at += len(word)
 
-    def _and_or(self) -> AndOr:
+    def _and_or(self) -> Item:
         first = self._pipeline()
-        rest: list[tuple[str, Pipeline]] = []
+        rest: list[tuple[str, Command | Pipeline]] = []
         while True:
             self._skip_blank()
             operator = self._text[self._at : self._at + 2]
             if operator not in {"&&", "||"}:
-                return AndOr(first, tuple(rest))
+                return AndOr(first, tuple(rest)) if rest else first
             self._at += 2
             self._skip_lines()
             rest.append((operator, self._pipeline()))
 
-    def _pipeline(self) -> Pipeline:
+    def _pipeline(self) -> Command | Pipeline:
         self._skip_blank()
         negated = self._at_keyword(("!",))
         if negated:
@@ -193,7 +239,7 @@ class Parser(Scanner):
             self._skip_lines()
             commands.append(self._command())
             self._skip_blank()
-        return Pipeline(negated, tuple(commands))
+        return Pipeline(negated, tuple(commands)) if negated or len(commands) > 1 else commands[0]
 
     def _command(self) -> Command:
         self._skip_blank()
@@ -287,7 +333,9 @@ class Parser(Scanner):
                 return Function(words[0].literal or "", self._command())
         if self._at == start or self._looking_at("("):
             raise self._unexpected()
-        return Simple(line, tuple(assignments), tuple(words), tuple(redirects))
+        texts = [word.fixed for word in words if word.fixed is not None]
+        fixed = tuple(texts) if len(texts) == len(words) else None
+        return Simple(line, tuple(assignments), tuple(words), tuple(redirects), fixed)
 
     def _redirects(self) -> tuple[Redirect, ...]:
         found: list[Redirect] = []

@@ -23,6 +23,7 @@ from reconciler.practice.shell_tree import (
     Function,
     Group,
     If,
+    Item,
     Pipeline,
     Redirect,
     Sequence,
@@ -123,20 +124,40 @@ class Shell:
     async def sequence(self, sequence: Sequence, io: Io) -> int:
         """Run commands one after the other."""
         for item in sequence.items:
-            self.status = await self._and_or(item, io)
+            self.status = await self._run(item, io)
         return self.status
 
+    def _run(self, item: Item, io: Io) -> Awaitable[int]:
+        """Whatever it is."""
+        match item:
+            case Simple():
+                return self._simple(item, io)
+            case AndOr():
+                return self._and_or(item, io)
+            case Group():
+                return self._group(item, io)
+            case For():
+                return self._for(item, io)
+            case Function():
+                return self._define(item)
+            case If():
+                return self._if(item, io)
+            case Pipeline():
+                return self._pipeline(item, io)
+            case While():
+                return self._while(item, io)
+
     async def _and_or(self, item: AndOr, io: Io) -> int:
-        self.status = await self._pipeline(item.first, io)
+        self.status = await self._run(item.first, io)
         for operator, pipeline in item.rest:
             if (self.status == 0) == (operator == "&&"):
-                self.status = await self._pipeline(pipeline, io)
+                self.status = await self._run(pipeline, io)
         return self.status
 
     async def _pipeline(self, pipeline: Pipeline, io: Io) -> int:
         *before, last = pipeline.commands
         if not before:
-            status = await self._command(last, io)
+            status = await self._run(last, io)
         else:
             stdin = io.stdin
             for command in before:
@@ -149,33 +170,27 @@ class Shell:
     async def leaving(self, command: Command, io: Io) -> int:
         """Run a command that only ends this shell if it says `exit`, and then end it."""
         try:
-            return await self._command(command, io)
+            return await self._run(command, io)
         except Leave as leaving:
             return leaving.status
         finally:
             self.end()
 
-    async def _command(self, command: Command, io: Io) -> int:
-        match command:
-            case Simple():
-                return await self._simple(command, io)
-            case Group():
-                return await self._group(command, io)
-            case Function():
-                self.functions[command.name] = command.body
-                return 0
-            case If():
-                for condition, body in command.branches:
-                    if await self.sequence(condition, io) == 0:
-                        return await self.sequence(body, io)
-                return await self.sequence(command.otherwise, io) if command.otherwise else 0
-            case For():
-                return await self._for(command, io)
-            case While():
-                status = 0
-                while (await self.sequence(command.condition, io) == 0) != command.until:
-                    status = await self.sequence(command.body, io)
-                return status
+    async def _define(self, function: Function) -> int:
+        self.functions[function.name] = function.body
+        return 0
+
+    async def _if(self, command: If, io: Io) -> int:
+        for condition, body in command.branches:
+            if await self.sequence(condition, io) == 0:
+                return await self.sequence(body, io)
+        return await self.sequence(command.otherwise, io) if command.otherwise else 0
+
+    async def _while(self, command: While, io: Io) -> int:
+        status = 0
+        while (await self.sequence(command.condition, io) == 0) != command.until:
+            status = await self.sequence(command.body, io)
+        return status
 
     async def _for(self, command: For, io: Io) -> int:
         status = 0
@@ -185,10 +200,12 @@ class Shell:
         return status
 
     async def _group(self, group: Group, io: Io) -> int:
-        try:
-            inner, finish = await self._redirected(group.redirects, io, 1)
-        except OSError:
-            return USAGE
+        inner, finish = io, _nothing
+        if group.redirects:
+            try:
+                inner, finish = await self._redirected(group.redirects, io, 1)
+            except OSError:
+                return USAGE
         shell = self.child() if group.subshell else self
         try:
             return await shell.sequence(group.body, inner)
@@ -204,14 +221,16 @@ class Shell:
                 shell.end()
 
     async def _simple(self, command: Simple, io: Io) -> int:
-        words = await self.expanded(command.words, io)
+        words = [*command.fixed] if command.fixed is not None else await self.expanded(command.words, io)
         values = {name: await self.text(word, io) for name, word in command.assignments} if command.assignments else {}
         if words == ["exec"]:
             return await self._open(command, io)
-        try:
-            inner, finish = await self._redirected(command.redirects, io, command.line)
-        except OSError:
-            return USAGE
+        inner, finish = io, _nothing
+        if command.redirects:
+            try:
+                inner, finish = await self._redirected(command.redirects, io, command.line)
+            except OSError:
+                return USAGE
         try:
             if not words:
                 self.variables.update(values)
@@ -246,7 +265,7 @@ class Shell:
     async def _function(self, body: Command, arguments: list[str], io: Io) -> int:
         before, self.arguments = self.arguments, arguments
         try:
-            return await self._command(body, io)
+            return await self._run(body, io)
         except Return as returning:
             return returning.status
         finally:
@@ -284,8 +303,6 @@ class Shell:
 
     async def _redirected(self, redirects: tuple[Redirect, ...], io: Io, line: int) -> tuple[Io, Callable[[], None]]:
         """The streams after the redirections, and what writes the files in the end. Raises OSError, told already."""
-        if not redirects:
-            return io, _nothing
         written: list[tuple[str, Buffer, bool]] = []
         for redirect in redirects:
             target = await self.text(redirect.target, io)

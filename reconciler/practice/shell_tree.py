@@ -76,12 +76,13 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Simple:
-    """Assignments and a command with its arguments."""
+    """Assignments and a command with its arguments. `fixed`: these, where all are the same whatever the shell knows."""
 
     line: int
     assignments: tuple[tuple[str, Word], ...]
     words: tuple[Word, ...]
     redirects: tuple[Redirect, ...]
+    fixed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ Command = Simple | Group | If | For | While | Function
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """`[!] a | b`."""
+    """`[!] a | b`. One command that is not negated stands for itself."""
 
     negated: bool
     commands: tuple[Command, ...]
@@ -140,14 +141,17 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class AndOr:
-    """`a && b || c`: the first pipeline, then operators with theirs."""
+    """`a && b || c`: the first, then operators with theirs. One alone stands for itself."""
 
-    first: Pipeline
-    rest: tuple[tuple[str, Pipeline], ...]
+    first: Command | Pipeline
+    rest: tuple[tuple[str, Command | Pipeline], ...]
+
+
+Item = Command | Pipeline | AndOr
 
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
     """Commands one after the other."""
 
-    items: tuple[AndOr, ...]
+    items: tuple[Item, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from reconciler.practice.shell_io import Leave, Return
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
     from reconciler.practice.shell_io import Io
     from reconciler.practice.shell_run import Shell, Tool
 
+TILDE: Final = re.compile(r"~(/|$)")
+BLANKS: Final = re.compile(r"[ \t\n]+")
+WHOLE: Final = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
+COMPARED: Final[Mapping[str, Callable[[int, int], bool]]] = {
+    "-eq": operator.eq,
+    "-ne": operator.ne,
+    "-lt": operator.lt,
+    "-gt": operator.gt,
+    "-le": operator.le,
+    "-ge": operator.ge,
+}
 Piece = tuple[str, bool]  # text, and whether it may be split
 BREAK: Final = "\0"  # no argument can hold it: marks the places where "$@" breaks
 
@@ -24,21 +36,23 @@ async def pieces(shell: Shell, word: Word, io: Io) -> list[Piece]:
     found: list[Piece] = []
     for at, part in enumerate(word.parts):
         match part:
-            case Text(text, quoted):
-                if at == 0 and not quoted and re.match(r"~(/|$)", text):
+            case Text():
+                text = part.text
+                if at == 0 and not part.quoted and TILDE.match(text):
                     text = shell.value("HOME") + text[1:]
                 found.append((text, False))
-            case Variable("@", True, _):
-                found.append((BREAK.join(shell.arguments), False) if shell.arguments else (BREAK * 2, False))
-            case Variable(name, quoted, otherwise):
-                value = shell.value(name)
-                if not value and otherwise is not None:
-                    value = await shell.text(otherwise, io)
-                found.append((value, not quoted))
-            case Substitution(body, quoted):
-                found.append((await shell.captured(body, io), not quoted))
-            case Arithmetic(expression, quoted):
-                found.append((_sum(shell, expression), not quoted))
+            case Variable():
+                if part.name == "@" and part.quoted:
+                    found.append((BREAK.join(shell.arguments), False) if shell.arguments else (BREAK * 2, False))
+                    continue
+                value = shell.value(part.name)
+                if not value and part.otherwise is not None:
+                    value = await shell.text(part.otherwise, io)
+                found.append((value, not part.quoted))
+            case Substitution():
+                found.append((await shell.captured(part.body, io), not part.quoted))
+            case Arithmetic():
+                found.append((_sum(shell, part.expression), not part.quoted))
     return found
 
 
@@ -61,7 +75,7 @@ def fields(found: list[Piece]) -> list[str]:
     for text, splits in found:
         if text == BREAK * 2:
             continue
-        parts = re.split(r"[ \t\n]+", text) if splits else text.split(BREAK)
+        parts = BLANKS.split(text) if splits else text.split(BREAK)
         for at, part in enumerate(parts):
             if at > 0:
                 if current is not None:
@@ -217,34 +231,32 @@ def _holds(shell: Shell, words: list[str]) -> bool | None:
             return not text
         case ["-L" | "-h", path]:
             return shell.files.normal(path, shell.folder) in shell.files.links
-        case ["-d" | "-f" | "-s" | "-e" | "-k" | "-r" | "-w" | "-x" as operator, path]:
-            return _is(shell.files, operator, shell.files.normal(path, shell.folder))
+        case ["-d" | "-f" | "-s" | "-e" | "-k" | "-r" | "-w" | "-x" as check, path]:
+            return _is(shell.files, check, shell.files.normal(path, shell.folder))
         case [left, "=", right]:
             return left == right
         case [left, "!=", right]:
             return left != right
-        case [left, "-eq" | "-ne" | "-lt" | "-gt" | "-le" | "-ge" as operator, right]:
-            one, two = _whole(left), _whole(right)
-            truth = {"-eq": one == two, "-ne": one != two, "-lt": one < two, "-gt": one > two}
-            return {**truth, "-le": one <= two, "-ge": one >= two}[operator]
+        case [left, check, right] if check in COMPARED:
+            return COMPARED[check](_whole(left), _whole(right))
     return None
 
 
 def _whole(text: str) -> int:
     """Raises ValueError, with the text, for what is no number."""
-    if not re.fullmatch(r"\s*[+-]?\d+\s*", text, re.ASCII):
+    if not WHOLE.fullmatch(text):
         raise ValueError(text)
     return int(text)
 
 
-def _is(files: Files, operator: str, path: str) -> bool:
+def _is(files: Files, check: str, path: str) -> bool:
     """Whether what a path leads to is of a kind, or may be read, written or entered."""
     try:
         path = files.real(path)
         kind, size, _ = files.stat(path)
     except OSError:
         return False
-    match operator:
+    match check:
         case "-d":
             return kind == files.FOLDER
         case "-f":
@@ -254,7 +266,7 @@ def _is(files: Files, operator: str, path: str) -> bool:
         case "-e":
             return True
     allowed = files.modes.get(path, 0o755 if kind == files.FOLDER else 0o644)
-    return bool(allowed & {"-k": 0o1000, "-r": 0o400, "-w": 0o200, "-x": 0o100}[operator])
+    return bool(allowed & {"-k": 0o1000, "-r": 0o400, "-w": 0o200, "-x": 0o100}[check])
 
 
 async def _read(shell: Shell, argv: list[str], io: Io) -> int:

@@ -2,12 +2,14 @@
 
 import shutil
 import subprocess
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler import shell
+from reconciler.practice import shell_parser
 from reconciler.practice.files import Files
 from reconciler.practice.shell_io import Buffer, Input, Io
 from reconciler.practice.shell_run import Shell
@@ -76,6 +78,60 @@ async def test_like_dash(text: str) -> None:
         ["sh"], executable=DASH, input=text, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, check=False
     )
     assert await pretend(text) == (real.returncode, real.stdout, real.stderr)
+
+
+LINES = (
+    *(
+        "echo a",
+        "  read -r x",
+        "echo $x;",
+        "# a note",
+        "! true",
+        "{ echo c; }",
+        "x=$(echo",
+        "y)",
+        "'",
+        "echo \\",
+        "echo \\\\",
+    ),
+    *(
+        "if true; then",
+        "else",
+        "fi",
+        "for i in 1 2; do",
+        "done; echo z",
+        "while false",
+        "do",
+        "done",
+        "f() {",
+        "}",
+        "g()",
+    ),
+    *(
+        "( echo b",
+        ")",
+        "b |",
+        "c &&",
+        "d || (",
+        "cat <<E",
+        "cat <<'E'; echo e",
+        "E",
+        "",
+        'echo "$x',
+        '"',
+        "a;; b",
+        "echo $((",
+    ),
+)
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=12), st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_a_line_that_is_read_once_means_the_same_wherever_it_stands(lines: list[str], whole: bool) -> None:
+    text = "\n".join(lines)
+    with patch.object(shell_parser, "_alone", lambda _line, _number: ()):
+        in_place = shell_parser.read.__wrapped__(text, whole=whole)
+    assert shell_parser.read.__wrapped__(text, whole=whole) == in_place
 
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)

@@ -29,7 +29,7 @@ from reconciler.linkdown import LinkDown
 from reconciler.model import Container, Facts, ProbeSpec, Scan
 from reconciler.practice import shapes
 from reconciler.practice.engine import Engine
-from reconciler.scan import container_from_inspect, images_from_list
+from reconciler.scan import Images, container_from_inspect, images_from_list
 from tests.scenarios.play import echo
 from tests.simulation import faults
 from tests.simulation.oracle import silence
@@ -59,6 +59,7 @@ class QuickHost(SimHost):
     def __init__(self, sim: Sim, name: str, socket: str, owner: str) -> None:
         super().__init__(sim, name, socket, owner)
         self._read: dict[str, tuple[object, Container]] = {}  # by id
+        self._images: tuple[object, Images] = (None, {})
 
     async def scan(self, *, full: bool, before: Scan | None) -> Scan:
         began = self._sim.loop.time()
@@ -77,7 +78,7 @@ class QuickHost(SimHost):
             ended=self._sim.loop.time(),
             taken_at=self._sim.now(),
             containers=self._containers(engine),
-            images=images_from_list([shapes.image(image) for image in engine.images.all.values()]),
+            images=self._listed(engine),
             facts=Facts(
                 boot_id=machine.boot_id,
                 memory_total=machine.memory_total,
@@ -100,6 +101,14 @@ class QuickHost(SimHost):
             same = known is not None and known[0] == mark
             self._read[c.id] = known if known and same else (mark, container_from_inspect(shapes.inspected(c)))
         return tuple(container for _, container in self._read.values())
+
+    def _listed(self, engine: Engine) -> Images:
+        """Likewise, all of them."""
+        found = engine.images.all.values()
+        mark = [(image.id, frozenset(image.tags), frozenset(image.digests)) for image in found]
+        if self._images[0] != mark:
+            self._images = mark, images_from_list([shapes.image(image) for image in found])
+        return self._images[1]
 
     async def watch(self, wake: Callable[[str], None]) -> None:
         await self.connect()

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.explain import Explanation, explain
@@ -305,3 +305,13 @@ def test_a_banner_on_the_driver_does_not_make_an_end_final_that_had_another_caus
     assert not explain(log, otherwise="it ended").terminal
     certain = f"{log}CUDA error: CUDA driver version is insufficient for CUDA runtime version"
     assert explain(certain, otherwise="it ended").terminal
+
+
+@given(
+    st.lists(st.sampled_from([s.example for s in SIGNATURES] + ["listening on 9000", ""]), min_size=1),
+    st.integers(2, 4),
+)
+@settings(deadline=None)
+def test_a_log_that_says_the_same_again_and_again_means_what_it_means_once(texts: list[str], times: int) -> None:
+    once = "\n".join(texts)
+    assert explain("\n".join([once] * times), otherwise="it ended") == explain(once, otherwise="it ended")

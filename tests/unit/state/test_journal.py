@@ -81,6 +81,22 @@ async def test_a_resume_sees_recurrences_and_knows_when_it_came_too_late(clock, 
     journal.close()
 
 
+@pytest.mark.parametrize(("absence", "count"), [(60, 2), (3 * 3600, 1)])
+async def test_a_start_goes_on_with_numbers_and_counts_on_what_may_still_be_repeated(clock, tmp_path, absence, count):
+    first = Journal(tmp_path / "journal.db", now=clock)
+    first.record(event("a"))
+    first.record(event("b"))
+    first.close()
+    clock.time += absence
+    again = Journal(tmp_path / "journal.db", now=clock)
+    assert again.latest_seq == 2
+    assert again.record(event("a")) == 3
+    found = await again.events()
+    assert [(e.event.name, e.seq, e.count) for e in found][-1] == ("a", 3, count)
+    assert len(found) == 4 - count  # one that is repeated moves, and one from long ago stays
+    again.close()
+
+
 async def test_followers_wake_and_find_what_they_were_woken_for(journal):
     with journal.subscribe() as follower:
         journal.record(event())
