@@ -228,7 +228,7 @@ async def test_without_flock_nothing_is_done_and_it_is_said_what_to_do(sparks: S
     async with sparks.keeper(ANNA, **BOTH) as anna:
         await anna.until(lambda: anna.settled("api"))
         await anna.until(lambda: anna.spark("spark-1")["lease"]["reason"] == "LeaseUnavailable")
-        assert anna.spark("spark-1")["reachable"]
+        await anna.until(lambda: anna.spark("spark-1")["reachable"])  # the lease is asked for before the first look
         assert "install it (sudo apt-get install util-linux)" in anna.spark("spark-1")["lease"]["message"]
         await anna.until(lambda: anna.workload("web")["sync"] == "OutOfSync")
         assert sparks.verbs("spark-1") == []
