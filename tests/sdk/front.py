@@ -18,6 +18,7 @@ from api.proxies.calls import Backend, Call, Decision, Field, Refused
 from api.proxies.dialects import Learned, ollama_models, translation
 from api.proxies.dialects.json_text import dumps
 from api.proxies.embeddings.factory import dividing
+from api.proxies.embeddings.way import Way
 from api.proxies.wire import Wire
 from api.serve import Server, _listen, configured
 from reconciler.practice.http_server import Answer, HttpConnection, Request
@@ -66,6 +67,11 @@ class Front:
         self._stack.push_async_callback(stop)
         while not server.started:
             await asyncio.sleep(0.002)
+
+    def asked_as(self, way: Way) -> None:
+        """How the model is asked for vectors from now on."""
+        assert self._backend is not None
+        self._backend = dataclasses.replace(self._backend, way=way)
 
     async def close(self) -> None:
         for task in self._tasks:
