@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.proxies.dialects.errors import Trouble
@@ -22,9 +22,11 @@ from tests.unit.api.proxies.embeddings.servers import vector
 
 FLOATS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=40)
 TEXTS = st.lists(st.text(max_size=20).filter(lambda text: servers.BAD not in text), min_size=1, max_size=60)
+laws = settings(deadline=None)
 BATCHES = st.none() | st.integers(1, 20)
 
 
+@laws
 @given(st.lists(st.integers(0, 50), max_size=80), BATCHES, st.none() | st.integers(1, 200))
 def test_parts_joined_are_the_whole(sizes: list[int], most: int | None, size: int | None) -> None:
     found = parts(sizes, most, size)
@@ -35,6 +37,7 @@ def test_parts_joined_are_the_whole(sizes: list[int], most: int | None, size: in
         assert size is None or len(part) == 1 or sum(sizes[part.start : part.stop]) <= size
 
 
+@laws
 @given(st.integers(0, 1000), st.integers(2, 1000))
 def test_halves_are_the_whole_and_less(start: int, many: int) -> None:
     first, second = halves(range(start, start + many))
@@ -43,6 +46,7 @@ def test_halves_are_the_whole_and_less(start: int, many: int) -> None:
     assert second
 
 
+@laws
 @given(FLOATS)
 def test_base64_there_and_back(values: list[float]) -> None:
     assert unpacked(packed(values)) == values
@@ -50,6 +54,7 @@ def test_base64_there_and_back(values: list[float]) -> None:
     assert packed(unpacked(packed(values))) == packed(values)
 
 
+@laws
 @given(FLOATS, st.booleans(), st.booleans())
 def test_every_form_says_the_same(values: list[float], come: bool, go: bool) -> None:
     vector = packed(values) if come else values
@@ -58,6 +63,7 @@ def test_every_form_says_the_same(values: list[float], come: bool, go: bool) -> 
     assert (unpacked(found) if isinstance(found, str) else found) == values
 
 
+@laws
 @given(FLOATS, st.integers(1, 60))
 def test_what_is_cut_points_the_same_way_and_has_length_1(values: list[float], dimensions: int) -> None:
     found = cut(values, dimensions)
@@ -84,6 +90,7 @@ def through(job: Vectors | Scores, answers: servers.Answers) -> bytes:
     return job.whole()
 
 
+@laws
 @given(TEXTS, BATCHES, st.sampled_from(["float", "base64"]), st.booleans(), st.booleans())
 def test_vectors_come_in_the_order_of_the_inputs(
     texts: list[str], batch: int | None, form: str, knows_base64: bool, counts: bool
@@ -101,6 +108,7 @@ def test_vectors_come_in_the_order_of_the_inputs(
         assert found["data"] == data, "joined in order"
 
 
+@laws
 @given(TEXTS, st.sets(st.integers(0, 59)), BATCHES)
 def test_one_that_is_wrong_spoils_no_other(texts: list[str], bad: set[int], batch: int | None) -> None:
     spoilt = {at for at in bad if at < len(texts)}
@@ -117,6 +125,7 @@ def test_one_that_is_wrong_spoils_no_other(texts: list[str], bad: set[int], batc
     assert found["usage"]["total_tokens"] == len(texts) - len(spoilt)
 
 
+@laws
 @given(TEXTS, st.text(max_size=5), BATCHES, st.none() | st.integers(1, 70), st.sampled_from(["tei", "other", "sglang"]))
 def test_ranks_do_not_depend_on_the_parts(
     texts: list[str], query: str, batch: int | None, top: int | None, server: str
