@@ -39,8 +39,8 @@ settings:
 
 models:
   qwen3-8b: {recipe: qwen3-8b, on: spark-1}
-  bge-m3: {recipe: bge-m3, on: spark-2}
-  bge-reranker: {recipe: bge-reranker, on: spark-2}
+  bge-m3: {recipe: bge-m3, on: spark-1}
+  bge-reranker: {recipe: bge-reranker, on: spark-1}
 
 services:
   hello:
