@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from api.proxies.calls import Backend, Field, Refused
 from api.proxies.dialects.names import EMBEDDINGS
@@ -33,13 +33,18 @@ def dividing(path: str, fields: list[Field], body: bytes, backend: Backend) -> J
             raise Refused(400, "InvalidRequest", f"the body is not valid JSON: {error}") from error
         if path in PATHS:
             asked = ranking(path, said)
-            return None if speaks(asked, path, way, len(body)) else Scores(asked, way, backend.model)
+            return None if speaks(asked, path, way, len(body)) else Scores(asked, way, _model(said, backend))
         asks = wanted(said, way)
         if not lenient and not _changes(asks, way, len(body)):
             return None
-        return Vectors(asks, way, backend.model, lenient=lenient)
+        return Vectors(asks, way, _model(said, backend), lenient=lenient)
     except Refused as refused:
         return Wrong(refused)
+
+
+def _model(said: dict[str, Any], backend: Backend) -> str:
+    """As the server calls it; as the app does, where that is not known."""
+    return backend.model or str(said.get("model") or "")
 
 
 def _changes(asks: Wanted, way: Way, size: int) -> bool:

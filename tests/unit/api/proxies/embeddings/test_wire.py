@@ -7,10 +7,12 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from api.proxies.calls import Backend
 from api.proxies.embeddings.factory import dividing
 from api.proxies.embeddings.numbers import unpacked
 from api.proxies.embeddings.way import Way, usual
@@ -411,3 +413,16 @@ async def test_what_is_wrong_with_a_rerank_is_named(asked: dict[str, Any], param
     async with asking(server(servers.cohere)) as (p, _):
         answer = await post(p, {"model": "m", **asked}, to="/v1/rerank")
         assert (answer.status, answer.json["error"]["param"]) == (400, param)
+
+
+async def test_a_server_without_a_name_for_its_model_hears_the_apps() -> None:
+    class Unnamed(FakeBackend):
+        @property
+        def backend(self) -> Backend:
+            return replace(super().backend, model="")
+
+    unnamed = Unnamed("m", server(servers.openai()), way=Way(batch=1))
+    async with path(unnamed, divide=dividing) as p:
+        answer = await post(p, {"model": "m", "input": ["a", "b"]})
+        assert vectors(answer) == [vector("a"), vector("b")]
+    assert {json.loads(seen.body)["model"] for seen in unnamed.seen} == {"m"}
