@@ -20,6 +20,7 @@ from api.environment import Completion
 from api.folder import DataFolder, Unusable
 from api.notify.notifier import Notifier
 from api.proxies.dialects import Learned, translation
+from api.proxies.embeddings.factory import dividing
 from api.proxies.local import Local
 from api.proxies.queue.over import holds_over
 from api.proxies.records import Records
@@ -214,6 +215,7 @@ async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, tendin
         keys=context.app_keys,
         translate=partial(translation, spoken=learned),
         lacks=learned.lacks,
+        divide=dividing,
     )
     tending.callback(context.wire.close)
 

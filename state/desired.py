@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from state.declared import Declared
 from state.fields import (
     Alias,
     Backoff,
@@ -43,7 +44,7 @@ from state.fields import (
 from state.notifications import Notification
 from state.proxy import Proxy
 from state.queue import Queue
-from state.recipes import Declared, Env, Flags, NamedOrWritten
+from state.recipes import Env, Flags, NamedOrWritten
 
 API_VERSION: Final = "sparkkeep/v1"
 ANY: Final = "any"

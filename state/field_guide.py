@@ -19,6 +19,7 @@ PARTS: Final = {
     "Mount": "A mount (`mounts: [ … ]`)",
     "PublishedPort": "A published port (`ports: [ … ]`)",
     "Probe": "A probe (`probe: …`)",
+    "Pooling": "Vectors and rerank scores (`pooling: …`)",
     "Guards": "Guards (`guards: …`)",
     "Settings": "Settings (`settings: …`)",
     "RegistryLogin": "A login (`settings: {registries: {REGISTRY: …}}`)",

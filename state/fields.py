@@ -100,7 +100,7 @@ def as_input(accept: Callable[[object], object], written: object) -> BeforeValid
     return BeforeValidator(accept, json_schema_input_type=written)
 
 
-def _no_control(value: str) -> str:
+def no_control(value: str) -> str:
     """NUL can't travel in an argv, lone surrogates can't travel at all."""
     if "\0" in value:
         raise ValueError("must not contain NUL")
@@ -139,7 +139,7 @@ def _bounded_json(value: JsonValue) -> JsonValue:
         if isinstance(node, str):
             if len(node) > MAX_TEXT:
                 raise ValueError(f"must be at most {MAX_TEXT} characters")
-            _no_control(node)
+            no_control(node)
         elif isinstance(node, dict):
             stack += ((part, depth + 1) for pair in node.items() for part in pair)
         elif isinstance(node, list):
@@ -262,11 +262,11 @@ FlagName = Annotated[
     ),
 ]
 FlagValue = Annotated[JsonValue, AfterValidator(_bounded_json)]
-Argument = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_no_control)]
+Argument = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(no_control)]
 EnvValue = Annotated[
     str,
     text(r"^[^\n\r]*$", f"one line of text, at most {MAX_TEXT} characters", longest=MAX_TEXT),
-    AfterValidator(_no_control),
+    AfterValidator(no_control),
     as_input(
         _env_line,
         Annotated[str, Field(pattern=r"^[^\n\r]*$", max_length=MAX_TEXT)]
@@ -347,7 +347,7 @@ RepositoryFile = Annotated[
     ),
     AfterValidator(_safe_path),
 ]
-Sentence = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_control)]
+Sentence = Annotated[str, StringConstraints(max_length=500), AfterValidator(no_control)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 
 

@@ -12,8 +12,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from state.declared import Declared
 from state.fields import Duration, Name, as_input, text
-from state.recipes import Declared, SecretRef, map_or_text
+from state.recipes import SecretRef, map_or_text
 
 Kind = Literal["json", "slack", "ntfy"]
 Topic = Literal["workload", "spark", "approval", "desired", "git", "lease", "health"]

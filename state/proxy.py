@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from state.declared import Declared
 from state.fields import Duration, Name, Steers
-from state.recipes import Declared
 
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 

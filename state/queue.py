@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from state.declared import Declared
 from state.fields import Duration, LongestWait, Steers
-from state.recipes import Declared
 
 WAITING = Steers("requests that wait for a model")
 SWAPS = Steers("which on-demand model is next where not all fit")

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF012  # pydantic copies mutable defaults
 """Recipes: how to launch one known model or service.
 
 A recipe is data, never shell: flags are a map, commands are argv lists, secrets are named and not written.
@@ -9,9 +10,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
+from state.declared import Declared
 from state.engines import fault, listening_port
 from state.fields import (
     Argument,
@@ -40,6 +41,8 @@ from state.fields import (
     VolumeOrPath,
     as_input,
 )
+from state.pooling import Pooling
+from state.pooling import fault as pooling_fault
 
 Engine = Literal["vllm", "sglang", "trtllm", "llamacpp", "nim", "container"]
 ProbeKind = Literal[
@@ -48,30 +51,6 @@ ProbeKind = Literal[
 RestartPolicy = Literal["no", "on-failure", "unless-stopped", "always"]
 
 BRANCH: Final = "<"  # begins the names of a union's branches, so that they can be told from keys in an error
-
-
-class Declared(BaseModel):
-    """A part of what a person wrote: camelCase in YAML, unknown keys refused, never changed afterwards.
-
-    A known key without a value (`models:` with everything under it commented out) is as good as left out.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        populate_by_name=False,
-        serialize_by_alias=True,
-        use_attribute_docstrings=True,
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_is_left_out(cls, data: object) -> object:
-        if not isinstance(data, dict):
-            return data
-        known = {field.alias for field in cls.model_fields.values()}
-        return {k: v for k, v in data.items() if v is not None or k not in known}
 
 
 class SecretRef(Declared):
@@ -221,6 +200,8 @@ class Recipe(Declared):
     """How long it may take to answer after its start."""
     probe: Annotated[Probe, as_input(_probe_shorthand, ProbeKind | Probe)] | None = None
     """How to tell that it answers: a kind, or the details; left out: a model engine's health page, else none."""
+    pooling: Pooling | None = None
+    """A model of vectors or of rerank scores: how much it takes at a time, and what is done for it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -231,7 +212,8 @@ class Recipe(Declared):
         probe = self.probe or Probe(kind="none")
         if probe.kind != "none" and probe.port is None and self.listening_port is None:
             raise ValueError(f"port: a probe of kind {probe.kind} needs the port that it asks")
-        if (wrong := fault(self)) is not None:
+        wrong = fault(self) or (self.pooling and pooling_fault(self.engine, self.image, self.pooling))
+        if wrong is not None:
             raise ValueError(wrong)
         return self
 

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from state.declared import Declared
 from state.desired import Desired
 from state.fields import DURATION, SIZE, WORDS, Steers, written_duration, written_size
 from state.problems import Place, Problem
-from state.recipes import Declared
 from state.yaml_read import read_tree
 from state.yaml_tree import Node
 

@@ -14,9 +14,10 @@ from typing import Any, Final, TypeVar, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from state.declared import Declared
 from state.fields import WORDS
 from state.problems import MAX_PROBLEMS, Problem, dotted, shown
-from state.recipes import BRANCH, Declared, Recipe
+from state.recipes import BRANCH, Recipe
 from state.yaml_tree import Node
 
 KEY: Final = "[key]"  # pydantic's mark for "the key itself is wrong"

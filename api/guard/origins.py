@@ -50,9 +50,14 @@ class Policy:
 CONTROL: Final = Policy(path="")
 OLLAMA: Final = tuple(f"/api/{name}" for name in ("chat", "embed", "generate", "ps", "show", "tags", "version"))
 """What Ollama's programs ask for: proxies too, though they stand where the control plane does."""
+RERANK: Final = ("/rerank", "/v2/rerank")
+"""Where Cohere's second version and TEI's programs ask for a rerank."""
 POLICIES: Final = (
     Policy(path="/v1", shared=True, slashes=True, media_types=None, max_body=512 * 2**20),
-    *(Policy(path=path, alone=True, shared=True, media_types=None, max_body=512 * 2**20) for path in OLLAMA),
+    *(
+        Policy(path=path, alone=True, shared=True, media_types=None, max_body=512 * 2**20)
+        for path in (*OLLAMA, *RERANK)
+    ),
     Policy(path="/api/desired", alone=True, media_types=DOCUMENT),
     Policy(path="/redact", shared=True, slashes=True, media_types=None, max_body=512 * 2**20),
     *(Policy(path=path, alone=True, open=True) for path in ("/healthz", "/readyz", "/")),

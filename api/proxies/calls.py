@@ -11,6 +11,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from api.proxies.embeddings.way import Way
+
 Field = tuple[bytes, bytes]
 """A header field as it came: name and value."""
 
@@ -25,6 +27,8 @@ class Backend:
     port: int
     model: str
     engine: str = "container"
+    way: Way | None = None
+    """How it is asked for vectors and scores; None: as its engine usually is."""
     key: str = field(init=False, compare=False)
     """What tells it from every other: `workload@spark`."""
     place: tuple[str, str] = field(init=False, compare=False)

@@ -24,6 +24,7 @@ from api.proxies.dialects.names import Dialect
 from api.proxies.gate import Place
 from api.proxies.head import Head
 from api.proxies.observer import Record
+from api.proxies.parts import Parts, attempt_at
 from api.proxies.reply import Reply
 from api.proxies.upload import Upload
 from api.proxies.wire import Wire
@@ -85,7 +86,7 @@ class Exchange:
         self._held_since = self._beat = 0.0
         self._call: Call | None = None
         self._hold: Hold | None = None
-        self._attempt: Attempt | None = None
+        self._attempt: Attempt | Parts | None = None
         self._tries = 0
 
     # What it asks for.
@@ -204,7 +205,7 @@ class Exchange:
         """This one is asked."""
         self._state = ASKING
         self.wire.routing.began(decision)
-        self._attempt = attempt = Attempt(self, decision)
+        self._attempt = attempt = attempt_at(self, decision)
         attempt.start()
 
     def another(self, *, answered: bool) -> bool:

@@ -12,17 +12,19 @@ from urllib.parse import unquote
 
 from starlette.types import Scope
 
-from api.guard.origins import OLLAMA, policy_of
+from api.guard.origins import OLLAMA, RERANK, policy_of
 from api.guard.rules import HEADERS, Rules, Verdict
-from api.proxies.dialects.names import Dialect, dialect_of
+from api.proxies.dialects.names import EMBEDDINGS, Dialect, dialect_of
 from api.proxies.head import Head
 
 LOCAL: Final = frozenset({"/api/ps", "/api/show", "/api/tags", "/api/version", "/v1/models"})
 """Answered by ourselves, and by no backend."""
-_OLLAMA: Final = frozenset(path.encode() for path in OLLAMA)
+_ALONE: Final = frozenset(path.encode() for path in (*OLLAMA, *RERANK))
 _TRANSLATED: Final = frozenset(
     {*("/api/chat", "/api/embed", "/api/generate", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses")}
 )
+_DIVIDED: Final = frozenset({EMBEDDINGS, "/v1/rerank", *RERANK})
+"""Of which one request may be asked in several (`embeddings`)."""
 _STREAMS_UNASKED: Final = frozenset({"/api/chat", "/api/generate"})
 _BROWSERS: Final = frozenset({b"origin", b"referer", b"sec-fetch-site", b"sec-fetch-mode"})
 _REMEMBERED: Final = 1000
@@ -30,9 +32,12 @@ _LONGEST: Final = 200  # bytes of a target or Host that is remembered
 
 
 class Place:
-    """An address of the data path. `passed`: nothing is wrong with it. `whole`: not every backend speaks it."""
+    """An address of the data path. `passed`: nothing is wrong with it. `whole`: not every backend takes it as it comes.
 
-    __slots__ = ("dialect", "local", "passed", "path", "policy", "streams", "target", "whole")
+    `divided`: not at once.
+    """
+
+    __slots__ = ("dialect", "divided", "local", "passed", "path", "policy", "streams", "target", "whole")
 
     def __init__(self, target: bytes, raw_path: bytes) -> None:
         self.target = target
@@ -40,7 +45,8 @@ class Place:
         self.dialect: Dialect = dialect_of(self.path)
         self.local = self.path in LOCAL or self.path.startswith("/v1/models/")
         self.streams = self.path in _STREAMS_UNASKED
-        self.whole = self.path in _TRANSLATED
+        self.divided = self.path in _DIVIDED
+        self.whole = self.divided or self.path in _TRANSLATED
         self.policy = policy_of(self.path)
         self.passed = False
 
@@ -68,7 +74,7 @@ class Gate:
             return self._places[target]
         except KeyError:
             raw, _, _ = target.partition(b"?")
-            ours = raw.startswith(b"/v1/") or raw == b"/v1" or raw in _OLLAMA
+            ours = raw.startswith(b"/v1/") or raw == b"/v1" or raw in _ALONE
             place = Place(target, raw) if ours else None
             if len(target) <= _LONGEST:
                 if len(self._places) >= _REMEMBERED:

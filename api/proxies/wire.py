@@ -17,6 +17,7 @@ from api.guard.bearer import Token
 from api.guard.origins import Origins
 from api.guard.rules import Rules
 from api.proxies.calls import Backend, Call, Field, Routing
+from api.proxies.embeddings.job import Job
 from api.proxies.gate import Gate
 from api.proxies.limits import Limits
 from api.proxies.observer import Observer, Unseen
@@ -58,6 +59,9 @@ class Keys(Protocol):
 Lacks = Callable[[Backend, str, int, bytes], bool]
 """Whether what came back for a call that was passed on (path, status, body) says that its server has no such page."""
 
+Divide = Callable[[str, list[Field], bytes, Backend], Job | None]
+"""How a call (path, fields, body) is asked in several; None: as it came."""
+
 
 class Wire:
     """The data path of one server. Everything is optional but `routing`."""
@@ -72,6 +76,7 @@ class Wire:
         keys: Keys | None = None,
         translate: Translate | None = None,
         lacks: Lacks | None = None,
+        divide: Divide | None = None,
     ) -> None:
         self.routing = routing
         self.limits = limits or Limits()
@@ -80,6 +85,7 @@ class Wire:
         self.keys = keys
         self.translate = translate
         self.lacks = lacks
+        self.divide = divide
         self.gate = Gate(Rules(hosts=Hosts()))
         self.draining = False
         self.fronts: set[Ticked] = set()

@@ -167,12 +167,22 @@ def vector(text: str, dimensions: int) -> list[float]:
     return [value / length for value in found]
 
 
+def _input(given: object) -> str:
+    """A text, or tokens, which are words here."""
+    if isinstance(given, list) and given and all(isinstance(token, int) for token in given):
+        return " ".join(map(str, given))
+    if not isinstance(given, str):
+        raise ValueError("an input must be a text or a list of tokens")  # noqa: TRY004  # the client's mistake
+    return given
+
+
 def embeddings(model: str, body: dict[str, Any]) -> dict[str, Any]:
     """`/v1/embeddings`: floats or base64, `dimensions` as asked. Raises KeyError or ValueError."""
     given = body["input"]
-    texts = [given] if isinstance(given, str) else given
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise ValueError("input must be a text or a list of texts")
+    single = isinstance(given, str) or (isinstance(given, list) and bool(given) and isinstance(given[0], int))
+    texts = [_input(each) for each in ([given] if single else given)]
+    if not texts:
+        raise ValueError("input must be a text, tokens, or a list of either")
     dimensions = int(body.get("dimensions") or DIMENSIONS)
     data: list[dict[str, Any]] = []
     for index, text in enumerate(texts):
@@ -187,6 +197,20 @@ def embeddings(model: str, body: dict[str, Any]) -> dict[str, Any]:
         "model": model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
+
+
+def ranks(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """`/rerank` as TEI has it: `texts` in, a list out. Raises KeyError."""
+    found = rerank("", {"query": body["query"], "documents": body["texts"]})["results"]
+    return [{"index": result["index"], "score": result["relevance_score"]} for result in found]
+
+
+def ranking(body: dict[str, Any]) -> dict[str, Any]:
+    """`/v1/ranking` as NIM has it: passages in, logits out. Raises KeyError."""
+    texts = [passage["text"] for passage in body["passages"]]
+    found = rerank("", {"query": body["query"]["text"], "documents": texts})["results"]
+    logits = [(result["index"], result["relevance_score"]) for result in found]
+    return {"rankings": [{"index": index, "logit": math.log(score / (1 - score))} for index, score in logits]}
 
 
 def rerank(model: str, body: dict[str, Any]) -> dict[str, Any]:

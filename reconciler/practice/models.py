@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from reconciler.practice.spark import Spark
 
 TOKEN_SECONDS: Final = 0.01
+TEI: Final = "text-embeddings-inference"
+TEI_BATCH: Final = 32
+MANY: Final = ("input", "texts", "documents")
 PATHS: Final = (
     *("/health", "/v1/models", "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank"),
     *("/v1/audio/transcriptions", "/v1/audio/speech", "/v1/diarize", "/tokenize", "/args", "/env", "/metrics"),
@@ -146,9 +149,10 @@ class ModelServer:
             "/v1/chat/completions": lambda asked: self._generate(asked, chat=True),
             "/v1/completions": lambda asked: self._generate(asked, chat=False),
             "/tokenize": lambda asked: json_answer(model_answers.tokenized(self.name, self._body(asked))),
-            "/v1/embeddings": lambda asked: json_answer(model_answers.embeddings(self.name, self._body(asked))),
-            "/v1/rerank": lambda asked: json_answer(model_answers.rerank(self.name, self._body(asked))),
-            "/rerank": lambda asked: json_answer(model_answers.rerank(self.name, self._body(asked))),
+            "/v1/embeddings": lambda asked: json_answer(model_answers.embeddings(self.name, self._batch(asked))),
+            "/v1/rerank": lambda asked: json_answer(model_answers.rerank(self.name, self._batch(asked))),
+            "/v1/ranking": lambda asked: json_answer(model_answers.ranking(self._body(asked))),
+            "/rerank": self._rerank,
             "/v1/audio/transcriptions": lambda asked: model_sound.transcription(self._named(asked)),
             "/v1/diarize": lambda asked: model_sound.diarization(self._named(asked)),
             "/v1/audio/speech": lambda asked: model_sound.speech(self._body(asked, strict=False)),
@@ -167,6 +171,19 @@ class ModelServer:
         if strict and body.get("model", self.name) != self.name:
             raise BadRequest(f"The model `{body['model']}` does not exist.", 404, "NotFoundError")
         return body
+
+    def _batch(self, request: Request) -> dict[str, Any]:
+        """A request of many inputs: of TEI's image as many as its server takes."""
+        body = self._body(request)
+        many = max((len(body[name]) for name in MANY if isinstance(body.get(name), list)), default=1)
+        if TEI in self.process.container.spec.image and many > TEI_BATCH:
+            raise BadRequest(f"batch size {many} > maximum allowed batch size {TEI_BATCH}", 422, "Validation")
+        return body
+
+    def _rerank(self, request: Request) -> Answer:
+        body = self._batch(request)
+        tei = "texts" in body and "documents" not in body
+        return json_answer(model_answers.ranks(body) if tei else model_answers.rerank(self.name, body))
 
     def _named(self, request: Request) -> Request:
         """A form whose `model`, if it names one, is this server's."""

@@ -1,6 +1,6 @@
 """Where the commands of the documents are run: practice Sparks under real git with a remote, served on loopback.
 
-What the documents speak of is there: `qwen3-8b` and `hello` run, a stranger's container `whisper` too, some fetches have
+What the documents speak of is there: `qwen3-8b`, `bge-m3`, `bge-reranker` and `hello` run, a stranger's container `whisper` too, some fetches have
 been asked for, `phone`, `team` and `hook` take what they are sent, and in the folder in which the commands run lie the
 files that they name.
 """
@@ -39,6 +39,8 @@ settings:
 
 models:
   qwen3-8b: {recipe: qwen3-8b, on: spark-1}
+  bge-m3: {recipe: bge-m3, on: spark-1}
+  bge-reranker: {recipe: bge-reranker, on: spark-1}
 
 services:
   hello:
@@ -116,7 +118,7 @@ class Stage:
         while times < CALM:
             status = self.ask("GET", "/api/status")
             found = {name: each["health"] for name, each in status["workloads"].items()}
-            calm = set(found.values()) == {"Healthy"} and len(found) == 2 and not status["plan"]["steps"]
+            calm = set(found.values()) == {"Healthy"} and len(found) == 4 and not status["plan"]["steps"]
             times = times + 1 if calm else 0
             assert time.monotonic() < end, found
             time.sleep(0.25)

@@ -17,6 +17,8 @@ from api.guard.addressed import Hosts
 from api.proxies.calls import Backend, Call, Decision, Field, Refused
 from api.proxies.dialects import Learned, ollama_models, translation
 from api.proxies.dialects.json_text import dumps
+from api.proxies.embeddings.factory import dividing
+from api.proxies.embeddings.way import Way
 from api.proxies.wire import Wire
 from api.serve import Server, _listen, configured
 from reconciler.practice.http_server import Answer, HttpConnection, Request
@@ -48,7 +50,9 @@ class Front:
             workload=NAME, spark="spark-1", host="127.0.0.1", port=port, model=self.model.name, engine=self.engine
         )
         learned = Learned()
-        wire = Wire(self, local=self, translate=partial(translation, spoken=learned), lacks=learned.lacks)
+        wire = Wire(
+            self, local=self, translate=partial(translation, spoken=learned), lacks=learned.lacks, divide=dividing
+        )
         wire.guarded(hosts=Hosts(), origins=None, token=None)
         self._stack.callback(wire.close)
         server = Server(configured(FastAPI(), wire))
@@ -63,6 +67,11 @@ class Front:
         self._stack.push_async_callback(stop)
         while not server.started:
             await asyncio.sleep(0.002)
+
+    def asked_as(self, way: Way) -> None:
+        """How the model is asked for vectors from now on."""
+        assert self._backend is not None
+        self._backend = dataclasses.replace(self._backend, way=way)
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -28,6 +28,8 @@ PATHS: Final[Mapping[str, str]] = {
     "/v1/completions": "completion",
     "/v1/embeddings": "embedding",
     "/v1/rerank": "rerank",
+    "/v2/rerank": "rerank",
+    "/rerank": "rerank",
     "/v1/audio/transcriptions": "transcription",
     "/v1/audio/translations": "transcription",
     "/v1/audio/speech": "speech",

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from api.proxies.calls import Backend, Refused
+from api.proxies.embeddings.way import way_of
 from reconciler.canaries import CANARIES
 from reconciler.model import Instance, Key, Plan, World
 from reconciler.target import Target
@@ -38,6 +39,8 @@ class Offer:
 
     name: str
     aliases: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    """What may stand behind each of its names, and an @."""
     kind: str = GENERAL
     run: Run = "always"
     state: str = READY
@@ -62,10 +65,16 @@ class Offers:
 
     @classmethod
     def of(cls, offers: Iterable[Offer]) -> Offers:
-        """A workload's own name goes before any alias (`state.checks` lets none clash)."""
+        """A workload's own name goes before any alias (`state.checks` lets none clash), an alias before NAME@PROMPT."""
         each = {offer.name: offer for offer in offers}
         aliases = {alias: offer for offer in each.values() for alias in offer.aliases}
-        return cls(each, {**aliases, **each})
+        prompted = {
+            f"{name}@{prompt}": offer
+            for offer in each.values()
+            for name in (offer.name, *offer.aliases)
+            for prompt in offer.prompts
+        }
+        return cls(each, {**prompted, **aliases, **each})
 
     def named(self, name: str) -> Offer:
         """The one of that name or alias; programs of Ollama's put `:latest` behind it. Raises Refused (404)."""
@@ -151,6 +160,7 @@ def _offer(
                 port=port,
                 model=model,
                 engine=instance.engine,
+                way=way_of(recipe),
             )
         )
         since.append(verdict.container.started_at)
@@ -158,6 +168,7 @@ def _offer(
     return Offer(
         name=declaration.name,
         aliases=tuple(workload.aliases),
+        prompts=tuple(recipe.pooling.prompts) if recipe.pooling is not None else (),
         kind=kind if kind in CANARIES else GENERAL,
         run=workload.run,
         state=READY if backends else _state(declaration, found, target),

@@ -7,10 +7,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from state.declared import Declared
 from state.desired import Desired
 from state.fields import WORDS
 from state.json_schema import FILE, schema, text
-from state.recipes import Declared
 from state.yaml_read import read
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -15,6 +15,7 @@ from api.assemble import Store
 from api.environment import Completion
 from api.settings_page import FILE, text
 from api.started import NAMED, options
+from state.declared import Declared
 from state.desired import Desired
 from state.fields import (
     MAX_BYTES,
@@ -30,7 +31,6 @@ from state.fields import (
 from state.journal import Journal
 from state.load import Loaded, load_sources
 from state.problems import Invalid
-from state.recipes import Declared
 from state.settings import SETTINGS, Setting, _listed, setting_at
 from state.settings_base import Base, origin
 from state.sources import Source

@@ -20,6 +20,7 @@ from api.guard.bearer import Token
 from api.guard.middleware import Guard
 from api.guard.origins import Origins
 from api.proxies.calls import Backend, Call, Decision, Hold, Refused
+from api.proxies.embeddings.way import Way
 from api.proxies.limits import Limits
 from api.proxies.wire import Wire
 from api.serve import Server, _listen, configured
@@ -73,10 +74,11 @@ class FakeBackend:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     gone_at: float = 0.0
     engine: str = "container"
+    way: Way | None = None
 
     @property
     def backend(self) -> Backend:
-        where = {"spark": "s1", "host": "127.0.0.1", "port": self.port, "engine": self.engine}
+        where = {"spark": "s1", "host": "127.0.0.1", "port": self.port, "engine": self.engine, "way": self.way}
         return Backend(workload=self.name, model=f"served/{self.name}", **where)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

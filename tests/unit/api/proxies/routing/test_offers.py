@@ -233,3 +233,20 @@ def test_ollamas_programs_are_told_the_same() -> None:
         with pytest.raises(Refused) as refused:
             said(offers, path, method)
         assert (refused.value.status, refused.value.reason) == (405, "MethodNotAllowed")
+
+
+def test_what_a_recipe_says_of_its_pooling_and_its_names() -> None:
+    pooling = "{server: tei, batch: 8, prompts: {query: 'q: '}}"
+    recipe = f"{{image: 'keep/echo:1', port: 8000, probe: embedding, memory: 1GiB, pooling: {pooling}}}"
+    scene = Scene(f"models: {{e: {{recipe: {recipe}, on: s1, aliases: [vectors]}}, m: {{recipe: {VLLM}, on: s2}}}}")
+    offers = scene.look()
+    for name in ("e", "vectors", "e@query", "vectors@query"):
+        assert offers.named(name).name == "e"
+    with pytest.raises(Refused):
+        offers.named("e@other")
+    [backend] = offers.named("e").backends
+    assert backend.way is not None
+    assert (backend.way.server, backend.way.batch, backend.way.prompts) == ("tei", 8, (("query", "q: "),))
+    [backend] = offers.named("m").backends
+    assert backend.way is not None
+    assert backend.way.plain
