@@ -1,11 +1,15 @@
-"""For all tests: those of one group run in one process, one after the other."""
+"""For all tests: those of one group run in one process, one after the other; and no law depends on how fast this machine is."""
 
 from __future__ import annotations
 
 import pytest
 from _pytest.nodeid import coerce_node_id
+from hypothesis import HealthCheck, settings
 
 from api.collector import settle
+
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(trylast=True)
