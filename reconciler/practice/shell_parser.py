@@ -49,7 +49,7 @@ class Script:
     line: int = 0  # of the problem
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def read(text: str, *, whole: bool = True) -> Script:
     """The commands of a script. One that is not `whole` may go on after its last line."""
     parser, commands = Parser(text, whole=whole), list[tuple[Sequence, int]]()
@@ -61,7 +61,7 @@ def read(text: str, *, whole: bool = True) -> Script:
     return Script(tuple(commands))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _alone(line: str, number: int) -> tuple[Item, ...]:
     """The commands of a line that means the same wherever it stands; none if it goes on, or ends what is begun above.
 

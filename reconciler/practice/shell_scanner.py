@@ -24,7 +24,7 @@ class ShellSyntaxError(Exception):
     """What dash would say, after `sh: LINE: Syntax error: `."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def plain(text: str) -> Word:
     """A word without quotes, variables or substitutions: most are, and most come again and again."""
     return Word.of([Text(text, quoted=False)])
