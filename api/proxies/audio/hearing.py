@@ -226,9 +226,10 @@ class Hearing(Exchange):
     def _broke(self, errand: Errand, failed: NoAnswer) -> None:
         errand.end(answered=False)
         key = self._who.backend.key if self._who is not None else "the model"
-        if self.reply.started:
+        if self.reply.under_way:
             self.broken(failed.reason, f"{key} broke off: {failed.message}")
         else:
+            self.reply.take_back()
             self.refuse(Refused(502, "BackendFailed", f"{key} did not answer: {failed.message}", retry_after=2))
 
     # What is made here.
@@ -374,9 +375,10 @@ class Hearing(Exchange):
 
     def end(self) -> None:
         """The server ends, and this is not over."""
-        if self._passing is not None and self._state != OVER:
+        if self.reply.under_way and self._state != OVER:
             self.broken("Restarting", "sparkkeep is being restarted; send the request again")
         else:
+            self.reply.take_back()
             super().end()
 
     def unread(self) -> None:
