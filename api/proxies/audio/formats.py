@@ -178,7 +178,7 @@ def cues(told: Told) -> list[Cue]:
     found: list[Cue] = []
     held: list[Labelled] = []
     for word in told.transcript.words:
-        if word.start is None or word.end is None:
+        if word.start is None or word.end is None or not word.word.text.strip():
             continue
         if held and _ends(held, word):
             found.append(_cue(held))

@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.proxies.audio import formats
@@ -17,6 +17,8 @@ from api.proxies.chunks import chunk
 from tests.unit.api.proxies.audio import sound
 from tests.unit.api.proxies.audio.sound import TEXT, VERBOSE, WORDS, asked, error, fields_of, json_reply, reply, whisper
 from tests.unit.api.proxies.stage import FakeBackend, says, until_gone
+
+laws = settings(deadline=None)
 
 OWN = {
     "json": json_reply({"text": "own", "more": [1]}),
@@ -134,7 +136,7 @@ async def test_a_stream_passes_at_once_and_ends_with_its_client() -> None:
     async with sound.heard(stt) as p:
         client = await p.connect()
         sound.post(client, sound.form(*wanted("json"), ("stream", "true")))
-        raw, answer = await client.head()
+        _, answer = await client.head()
         assert answer.get("x-accel-buffering") == "no"
         assert await asyncio.wait_for(client.reader.readexactly(len(event)), 10) == event
         client.writer.close()
@@ -272,6 +274,7 @@ JSON = st.recursive(
 )
 
 
+@laws
 @given(JSON)
 def test_whatever_a_server_says_is_read_or_refused(said: object) -> None:
     try:
@@ -285,12 +288,15 @@ def test_whatever_a_server_says_is_read_or_refused(said: object) -> None:
 
 SPOKEN = st.lists(
     st.tuples(
-        st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30), st.floats(0, 3), st.floats(0, 3)
+        st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \n->."), min_size=1, max_size=30),
+        st.floats(0, 3),
+        st.floats(0, 3),
     ),
     max_size=40,
 )
 
 
+@laws
 @given(SPOKEN)
 def test_captions_hold_every_word_once_in_order_and_nothing_that_breaks_them(
     spoken: list[tuple[str, float, float]],
@@ -309,6 +315,7 @@ def test_captions_hold_every_word_once_in_order_and_nothing_that_breaks_them(
     assert "<" not in formats.vtt(told)
 
 
+@laws
 @given(st.text(max_size=60), st.floats(0, 1e4), st.floats(0, 100))
 def test_a_text_spread_over_its_time(text: str, start: float, length: float) -> None:
     words = spread(start, start + length, text)

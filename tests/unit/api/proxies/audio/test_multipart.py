@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path as File
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from api.proxies.audio.multipart import LONGEST_HEAD, MOST_PARTS, BadForm, Parser, PartHead, boundary
@@ -25,6 +25,8 @@ from tests.unit.api.proxies.audio.sound import (
     whisper,
 )
 from tests.unit.api.proxies.stage import FakeBackend, says
+
+laws = settings(deadline=None)
 
 KIND = f"multipart/form-data; boundary={BOUNDARY}"
 
@@ -58,6 +60,7 @@ CONTENT = st.lists(
 ).map(b"".join)
 
 
+@laws
 @given(st.lists(st.tuples(NAMES, CONTENT), max_size=8), st.lists(st.integers(0, 3000), max_size=12))
 @example([("a", b""), ("b", b"")], [50, 51, 52])
 @example([], [])
@@ -70,12 +73,14 @@ def test_what_is_in_a_form_is_read_back_however_it_is_cut(parts: list[tuple[str,
     assert [(head.name, bytes(value)) for head, value in kept.parts] == parts
 
 
+@laws
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
 def test_noise_is_refused_and_nothing_else_happens(noise: bytes, cuts: list[int]) -> None:
     with pytest.raises(BadForm):
         parsed(noise, cuts)
 
 
+@laws
 @given(st.integers(0, 2000), st.integers(0, 255))
 def test_a_byte_that_fell_over_changes_a_value_or_is_refused(at: int, byte: int) -> None:
     body = bytearray(form(("model", "whisper"), ("language", "en"), sound=b"s" * 100))
