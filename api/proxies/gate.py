@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from starlette.types import Scope
 
@@ -30,9 +30,12 @@ _LONGEST: Final = 200  # bytes of a target or Host that is remembered
 
 
 class Place:
-    """An address of the data path. `passed`: nothing is wrong with it. `whole`: not every backend speaks it."""
+    """An address of the data path. `passed`: nothing is wrong with it. `whole`: not every backend speaks it.
 
-    __slots__ = ("dialect", "local", "passed", "path", "policy", "streams", "target", "whole")
+    `model`: the one that its query names, for calls without a body.
+    """
+
+    __slots__ = ("dialect", "local", "model", "passed", "path", "policy", "streams", "target", "whole")
 
     def __init__(self, target: bytes, raw_path: bytes) -> None:
         self.target = target
@@ -43,6 +46,9 @@ class Place:
         self.whole = self.path in _TRANSLATED
         self.policy = policy_of(self.path)
         self.passed = False
+        self.model = next(
+            (value for name, value in parse_qsl(target.partition(b"?")[2].decode("latin-1")) if name == "model"), ""
+        )
 
 
 class Turned(Exception):

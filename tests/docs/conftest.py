@@ -1,6 +1,6 @@
 """Where the commands of the documents are run: practice Sparks under real git with a remote, served on loopback.
 
-What the documents speak of is there: `qwen3-8b` and `hello` run, a stranger's container `whisper` too, some fetches have
+What the documents speak of is there: `qwen3-8b`, `hello`, `parakeet` and `speakers` run, a stranger's container `whisper` too, some fetches have
 been asked for, `phone`, `team` and `hook` take what they are sent, and in the folder in which the commands run lie the
 files that they name.
 """
@@ -18,6 +18,7 @@ import httpx2
 import pytest
 
 from api.versioned import Versioned
+from reconciler.canaries.sounds import tone
 from reconciler.practice.docker_cli import DockerCli
 from reconciler.practice.shell_io import Buffer, Input, Io
 from reconciler.practice.shell_run import Shell
@@ -41,6 +42,12 @@ models:
   qwen3-8b: {recipe: qwen3-8b, on: spark-1}
 
 services:
+  parakeet:
+    recipe: {image: 'python:3.13-slim', port: 8103, memory: 64MiB, probe: transcription}
+    on: spark-1
+  speakers:
+    recipe: {image: 'python:3.13-slim', port: 8200, memory: 64MiB, probe: diarization}
+    on: spark-2
   hello:
     recipe:
       image: python:3.13-slim
@@ -116,7 +123,7 @@ class Stage:
         while times < CALM:
             status = self.ask("GET", "/api/status")
             found = {name: each["health"] for name, each in status["workloads"].items()}
-            calm = set(found.values()) == {"Healthy"} and len(found) == 2 and not status["plan"]["steps"]
+            calm = set(found.values()) == {"Healthy"} and len(found) == 4 and not status["plan"]["steps"]
             times = times + 1 if calm else 0
             assert time.monotonic() < end, found
             time.sleep(0.25)
@@ -195,3 +202,4 @@ def _files(stage: Stage) -> None:
         path = stage.home.parent / name
         path.write_text(text)
         path.chmod(0o600)
+    (stage.cwd / "call.wav").write_bytes(tone(5))

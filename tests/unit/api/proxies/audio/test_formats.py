@@ -206,6 +206,7 @@ async def test_voices_are_asked_of_whoever_has_them() -> None:
         client = await p.connect()
         client.send("GET /v1/audio/voices?model=kokoro HTTP/1.1")
         assert (await client.answer()).json == {"voices": ["af", "am"]}
+        assert [call.model for call in p.routing.calls] == ["kokoro"]
 
 
 @pytest.mark.parametrize("how", ["refused", "closed", "stale"])
