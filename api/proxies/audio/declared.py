@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api.proxies.audio.sounds import Diarizer
+from api.proxies.audio.inquiry import Diarizer
 from reconciler.canaries import CANARIES
 from reconciler.probe import DEFAULT_PATH
 from state.declaration import Declaration

@@ -93,7 +93,7 @@ def _dumps(value: object) -> bytes:
 
 def _usage(heard: Heard) -> Any:
     usage = heard.usage
-    if usage is not None and usage.get("type") in {"tokens", "duration"}:
+    if usage is not None and str(usage.get("type")) in {"tokens", "duration"}:
         return usage
     return {"type": "duration", "seconds": math.ceil(heard.duration)}
 

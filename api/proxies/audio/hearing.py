@@ -11,75 +11,39 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from api.proxies.audio import formats, turns, words
+from api.proxies.audio import formats, words
 from api.proxies.audio.asking import Conversation, Errand, NoAnswer
 from api.proxies.audio.formats import Told
-from api.proxies.audio.merge import Turn, merge
+from api.proxies.audio.inquiry import LONGEST, OK, Inquiry, Said, Sent, answered
 from api.proxies.audio.received import Received
 from api.proxies.audio.spool import Spool
-from api.proxies.audio.wanted import Letter, Wanted, as_it_came, for_diarizer, wanted, with_times
-from api.proxies.audio.words import Heard, Unreadable
-from api.proxies.calls import Backend, Call, Decision, Field, Refused
+from api.proxies.audio.wanted import Wanted, as_it_came, form_of, wanted
+from api.proxies.calls import Call, Decision, Field, Refused
 from api.proxies.chunks import LAST, chunk
-from api.proxies.dialects import errors
 from api.proxies.exchange import ASKING, OVER, READING, Client, Exchange
-from api.proxies.forward import asked_of
 from api.proxies.gate import Place
 from api.proxies.head import AnswerHead, Head
 from api.proxies.wire import Wire
 
 if TYPE_CHECKING:
-    from api.proxies.audio.sounds import Diarizer, Sounds
+    from api.proxies.audio.sounds import Sounds
 
 log = logging.getLogger("sparkkeep.proxies")
 
-OK: Final = 200
 INTERNAL: Final = 500
 _CANT: Final = frozenset({400, 422, 501})
 """What a server says to a format that it does not have; of speakers some say 500."""
 _LONGEST_ERROR: Final = 64 * 2**10
-_LONGEST: Final = 64 * 2**20
-"""Bytes of a transcript: a day of talk has less."""
 _TRANSCRIPTIONS: Final = "/v1/audio/transcriptions"
-
-Answered = tuple[int, bytes, bytes]
-"""A server's answer: status, Content-Type, body."""
-
-
-class Sent:
-    """The sound on its way to one server (`asking.Question`)."""
-
-    def __init__(self, hearing: Hearing, letter: Callable[[str], Letter], target: bytes, *, plain: bool) -> None:
-        self._hearing = hearing
-        self._letter = letter
-        self._target = target
-        self._plain = plain
-
-    def head(self, backend: Backend) -> bytes:
-        """Its head."""
-        before, behind = self._letter(backend.model)
-        length = len(before) + self._hearing.spool.size + len(behind)
-        known = self._hearing.reply.request_id
-        to = {"target": self._target, "length": length, "request_id": known, "plain": self._plain}
-        return asked_of(self._hearing.head, backend.address, **to)  # type: ignore[arg-type]  # each as it is wanted
-
-    async def pieces(self, backend: Backend) -> AsyncIterator[bytes]:
-        """Its body."""
-        before, behind = self._letter(backend.model)
-        yield before
-        async for piece in self._hearing.spool.pieces():
-            yield piece
-        yield behind
 
 
 class Hearing(Exchange):
     """One of them, in the place of an `Exchange`."""
 
-    __slots__ = ("_asked", "_passing", "_refused", "_sounds", "_task", "_waits", "_who", "received", "spool")
+    __slots__ = ("_held_at", "_inquiry", "_passing", "_sounds", "_task", "_waits", "_who", "received", "spool")
 
     def __init__(self, sounds: Sounds, client: Client, wire: Wire, head: Head, place: Place, said: bytes) -> None:
         super().__init__(client, wire, head, place, said)
@@ -88,8 +52,7 @@ class Hearing(Exchange):
         self._sounds = sounds
         self._task: asyncio.Task[None] | None = None
         self._passing: Conversation | None = None
-        self._refused: Answered | None = None  # by the model, before it was asked in another way
-        self._asked: Wanted | None = None
+        self._held_at = 0.0
         self._who: Decision | None = None
         self._waits = False  # a stream of ours, of which nothing but keep-alives can be said yet
 
@@ -144,7 +107,16 @@ class Hearing(Exchange):
         self.record = self.wire.observer.begin(call, self.reply.request_id.decode())
 
     async def _answer(self) -> None:
-        self._asked = asked = wanted(self.received.parts)
+        asked = wanted(self.received.parts)
+        self._inquiry = Inquiry(
+            self.wire,
+            self.head,
+            self.spool,
+            boundary=self.received.boundary,
+            target=self.place.target,
+            request_id=self.reply.request_id,
+            told=self._told,
+        )
         who = self.client.address
         if self.wire.keys is not None:
             who = self.wire.keys.who(self.head.key, who)
@@ -160,25 +132,30 @@ class Hearing(Exchange):
         if asked.speakers and self.place.path != _TRANSCRIPTIONS:
             message = "who speaks is told of transcriptions, not of translations"
             raise Refused(400, "BadValue", message, field="response_format")
-        able = self._sounds.able(call.path, asked.model, _form(asked))
+        able = self._sounds.able(call.path, asked.model, form_of(asked))
         if able and asked.format != "rttm" and not asked.diarizer and await self._itself(asked, call):
             return
         if asked.speakers:
-            told = await self._with_speakers(asked, call)
+            diarizer = self._sounds.diarizer(asked.diarizer)
+            self._waits = asked.stream and self.head.minor
+            told = await self._inquiry.with_speakers(asked, call, diarizer)
         else:
-            told = formats.plain(await self._heard(asked, call))
+            told = formats.plain(await self._inquiry.heard(asked, call))
+        if self._inquiry.refused is not None:
+            self._sounds.found_unable(call.path, asked.model, form_of(asked))
         self._tell(asked, told, await asyncio.to_thread(formats.rendered, asked, told))
 
     # What the model says itself.
 
     async def _itself(self, asked: Wanted, call: Call) -> bool:
         """Pass on what it says, unless that is not what was asked for."""
-        letter = partial(as_it_came, asked, self.received.boundary)
-        errand = Errand(self.wire, call, self._told)
+        inquiry = self._inquiry
+        letter = partial(as_it_came, asked, inquiry.boundary)
+        errand = inquiry.itself(call)
         try:
-            conversation, head = await errand.ask(Sent(self, letter, self.place.target, plain=False))
+            conversation, head = await errand.ask(Sent(inquiry, letter, inquiry.target, plain=False))
             if head.status in _CANT or (head.status == INTERNAL and asked.format == "diarized_json"):
-                self._refused = await self._answered(conversation, head, _LONGEST_ERROR)
+                inquiry.refused = await answered(conversation, head, _LONGEST_ERROR)
                 return False
             if head.status == OK and _is_json(head) and asked.format in {"srt", "vtt"}:
                 self._sounds.found_unable(call.path, asked.model, asked.format)
@@ -194,13 +171,13 @@ class Hearing(Exchange):
 
     async def _looked(self, asked: Wanted, call: Call, conversation: Conversation, head: AnswerHead) -> bool:
         """An answer that has to have something in it: speakers, or words where they are looked for."""
-        status, kind, body = await self._answered(conversation, head, _LONGEST)
+        status, kind, body = await answered(conversation, head, LONGEST)
         coding = head.names.get(b"content-encoding")
         there = bool(coding) or await asyncio.to_thread(_holds, asked, body)
         if there:
             self._said(status, kind, body, [(b"content-encoding", coding)] if coding else [])
             return True
-        self._sounds.found_unable(call.path, asked.model, _form(asked))
+        self._sounds.found_unable(call.path, asked.model, form_of(asked))
         return False
 
     async def _pass(self, conversation: Conversation, head: AnswerHead) -> None:
@@ -232,105 +209,22 @@ class Hearing(Exchange):
             self.reply.take_back()
             self.refuse(Refused(502, "BackendFailed", f"{key} did not answer: {failed.message}", retry_after=2))
 
-    # What is made here.
-
-    async def _heard(self, asked: Wanted, call: Call) -> Heard:
-        """The words, with their times."""
-        letter = Sent(
-            self, lambda model: with_times(asked, self.received.boundary, model), self.place.target, plain=True
-        )
-        status, kind, body = await self._asked_for(call, letter, self._told)
-        if status != OK:
-            raise _Said(*(self._refused or (status, kind, body)))
-        try:
-            said = await asyncio.to_thread(json.loads, body)
-            found = await asyncio.to_thread(words.heard, said)
-        except (ValueError, RecursionError) as bad:
-            why = str(bad) if isinstance(bad, Unreadable) else "its answer is no JSON"
-            raise Refused(502, "BadAnswer", f"{self._name()} was asked for verbose_json: {why}") from None
-        if self._refused is not None:
-            self._sounds.found_unable(call.path, asked.model, _form(asked))
-        if found.text and not words.has_times(found) and asked.format not in {"json", "text"}:
-            message = f"{self._name()} tells neither words nor segments with times, which `{asked.format}` is made of"
-            raise Refused(422, "NoTimes", message, field="response_format")
-        return found
-
-    async def _with_speakers(self, asked: Wanted, call: Call) -> Told:
-        """Words and turns, asked for at once, and merged."""
-        diarizer = self._sounds.diarizer(asked.diarizer)
-        self._waits = asked.stream and self.head.minor
-        loop = asyncio.get_running_loop()
-        hearing = loop.create_task(self._heard(asked, call))
-        telling = loop.create_task(self._turns(asked, call, diarizer))
-        try:
-            await asyncio.wait({hearing, telling}, return_when=asyncio.FIRST_EXCEPTION)
-            if telling.done() and not hearing.done():
-                telling.result()  # raises: what is left would be for nothing
-            heard, found = await hearing, await telling
-        finally:
-            for task in (hearing, telling):
-                task.cancel()
-            await asyncio.gather(hearing, telling, return_exceptions=True)
-        if isinstance(found, str):
-            told = formats.plain(heard)
-            return Told(heard=told.heard, transcript=told.transcript, missing=found)
-        transcript = await asyncio.to_thread(merge, heard.words, found)
-        names = turns.letters((word.speaker for word in transcript.words), asked.names)
-        return Told(heard=heard, transcript=transcript, names=names)
-
-    async def _turns(self, asked: Wanted, call: Call, diarizer: Diarizer) -> list[Turn] | str:
-        """Who speaks when; or, where a plain transcript will do, why that is not known."""
-        letter = partial(for_diarizer, asked, self.received.boundary)
-        sent = Sent(self, letter, diarizer.path.encode(), plain=True)
-        second = Call(method="POST", path=diarizer.path, model=diarizer.name, who=call.who)
-        try:
-            status, _, body = await self._asked_for(second, sent, lambda _: None)
-            if status == OK:
-                return await asyncio.to_thread(turns.turns, body)
-            failed = Refused(502, "DiarizerFailed", f"it answers {status}: {errors.heard(status, body).message}")
-        except Unreadable as bad:
-            failed = Refused(502, "DiarizerFailed", str(bad))
-        except Refused as refused:
-            failed = refused
-        why = f"{diarizer.name} can't say who speaks: {failed.message}"
-        if asked.plain:
-            return why
-        status = failed.status if failed.status in {503, 504} else 502
-        message = f"{why} (with `diarizer_down=plain` the transcript comes without)"
-        raise Refused(status, "DiarizerDown", message, field="diarizer_down", retry_after=failed.retry_after or 2)
-
-    async def _asked_for(self, call: Call, sent: Sent, told: Callable[[Decision | None], None]) -> Answered:
-        """The whole answer of whoever is asked. Raises Refused."""
-        errand = Errand(self.wire, call, told)
-        answered = True
-        try:
-            conversation, head = await errand.ask(sent)
-            return await self._answered(conversation, head, _LONGEST)
-        except NoAnswer as failed:
-            answered = False
-            message = f"{call.model or 'the model'} did not answer: {failed.message}"
-            raise Refused(502, "BackendFailed", message, retry_after=2) from None
-        finally:
-            errand.end(answered=answered)
-
-    async def _answered(self, conversation: Conversation, head: AnswerHead, most: int) -> Answered:
-        body = await conversation.whole(most)
-        return head.status, head.names.get(b"content-type", b"application/json"), body
-
     # What the client is told.
 
     def _told(self, decision: Decision | None) -> None:
         """The model's part: it waits, or goes there."""
+        now = asyncio.get_running_loop().time()
         if decision is None:
+            self._held_at = now
             if self.record is not None:
                 self.record.held()
             return
+        if self._held_at:
+            self.reply.queued += round((now - self._held_at) * 1000)
+            self._held_at = 0.0
         self._who = decision
         if self.record is not None:
             self.record.routed(decision)
-
-    def _name(self) -> str:
-        return self._who.backend.key if self._who is not None else "the model"
 
     def _tell(self, asked: Wanted, told: Told, body: bytes) -> None:
         marks: list[Field] = []
@@ -358,7 +252,7 @@ class Hearing(Exchange):
     def refuse(self, refused: Refused) -> None:
         """It can't be answered; or the model has said why."""
         self._waits = False
-        if isinstance(refused, _Said) and not self.reply.started:
+        if isinstance(refused, Said) and not self.reply.started:
             self._said(refused.status, refused.kind, refused.body, [])
         else:
             super().refuse(refused)
@@ -401,20 +295,6 @@ class Hearing(Exchange):
             self._beat = now + (limits.beat if late else limits.grace)
             if late:
                 self.client.write(self.reply.waiting("for the transcript and its speakers", closes=self.closes))
-
-
-class _Said(Refused):
-    """What a model's server says to what it can't answer, as it said it."""
-
-    def __init__(self, status: int, kind: bytes, body: bytes) -> None:
-        super().__init__(status, "BackendError", errors.heard(status, body).message)
-        self.kind = kind
-        self.body = body
-
-
-def _form(asked: Wanted) -> str:
-    """What a model is able to say, or not."""
-    return f"{asked.format} with words" if asked.in_words else asked.format
 
 
 def _is_json(head: AnswerHead) -> bool:

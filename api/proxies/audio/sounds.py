@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from api.proxies.audio.hearing import Hearing
+from api.proxies.audio.inquiry import Diarizer
 from api.proxies.calls import Refused
 from api.proxies.exchange import Client
 from api.proxies.gate import Place
@@ -19,13 +20,6 @@ PATHS: Final = frozenset({"/v1/audio/transcriptions", "/v1/audio/translations"})
 REMEMBERED: Final = 1000
 FORGOTTEN: Final = 3600.0
 """Seconds after which a model is asked again for what it could not say: it may be another version by now."""
-
-
-class Diarizer(NamedTuple):
-    """A declared workload that says who speaks, and the page of its server that does."""
-
-    name: str
-    path: str
 
 
 class Sounds:

@@ -60,6 +60,11 @@ class Wanted:
         return self.format in SPEAKERS or bool(self.diarizer)
 
 
+def form_of(wanted: Wanted) -> str:
+    """What a model is able to say, or not."""
+    return f"{wanted.format} with words" if wanted.in_words else wanted.format
+
+
 def wanted(parts: Sequence[Part]) -> Wanted:
     """Raises Refused."""
     sound = next((part for part in parts if part.value is None), None)

@@ -10,7 +10,8 @@ from email import message_from_bytes
 from pathlib import Path as File
 from typing import Any
 
-from api.proxies.audio.sounds import Diarizer, Sounds
+from api.proxies.audio.inquiry import Diarizer
+from api.proxies.audio.sounds import Sounds
 from api.proxies.calls import Call, Decision, Hold, Refused
 from tests.unit.api.proxies import stage
 from tests.unit.api.proxies.stage import Answer, Client, Does, FakeBackend, Path, Seen, Static
