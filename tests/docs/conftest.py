@@ -47,7 +47,7 @@ services:
     on: spark-1
   speakers:
     recipe: {image: 'python:3.13-slim', port: 8200, memory: 64MiB, probe: diarization}
-    on: spark-2
+    on: spark-1
   hello:
     recipe:
       image: python:3.13-slim
