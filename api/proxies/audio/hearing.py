@@ -60,53 +60,52 @@ class Hearing(Exchange):
 
     def begin(self, data: bytes, at: int) -> int:
         """What came with its head."""
-        names = self.head.names
+        names, who = self.head.names, self.client.address
+        self._call = call = Call(method="POST", path=self.place.path, session=self.head.session, who=who)
         try:
+            if self.wire.keys is not None:  # before anything of it is kept
+                call.who = self.wire.keys.who(self.head.key, who)
             self.received.expect(names.get(b"content-type", b""), names.get(b"content-encoding", b""))
+            self.record = self.wire.observer.begin(call, self.reply.request_id.decode())
         except Refused as refused:
+            self.record = self.wire.observer.begin(call, self.reply.request_id.decode())
             self.refuse(refused)
             return -1
         return super().begin(data, at)
 
+    @property
+    def routed(self) -> bool:
+        """Whether it was decided where it goes."""
+        return self._task is not None
+
     def _spooled(self) -> None:
         """The spool is behind, or no longer."""
-        if self._state != READING:
-            return
-        if self.spool.behind:
-            self.client.pause()
-        else:
+        if not self.spool.behind:
             self.client.resume()
+        elif self._state == READING:
+            self.client.pause()
 
     def route(self) -> None:
         """All of it has come."""
-        if self._state != READING:
+        if self._state != READING or self._call is None:
             return
         self._state = ASKING
         self.patient(math.inf)  # whoever is asked is given its time
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="a request with a sound")
+        self._task = asyncio.get_running_loop().create_task(self._run(self._call), name="a request with a sound")
 
-    async def _run(self) -> None:
+    async def _run(self, call: Call) -> None:
         try:
             await self.spool.settled()
-            await self._answer()
+            await self._answer(call)
         except Refused as refused:
-            self._end_with(refused)
+            self.refuse(refused)
         except OSError as error:
-            self._end_with(self.received.no_room(error))
+            self.refuse(self.received.no_room(error))
         except Exception:  # the root of this task
             log.exception("a request with a sound failed")
             self.fault()
 
-    def _end_with(self, refused: Refused) -> None:
-        if self.record is None and self._state != OVER:
-            self._recorded(Call(method="POST", path=self.place.path, who=self.client.address))
-        self.refuse(refused)
-
-    def _recorded(self, call: Call) -> None:
-        self._call = call
-        self.record = self.wire.observer.begin(call, self.reply.request_id.decode())
-
-    async def _answer(self) -> None:
+    async def _answer(self, call: Call) -> None:
         asked = wanted(self.received.parts)
         self._inquiry = Inquiry(
             self.wire,
@@ -117,18 +116,7 @@ class Hearing(Exchange):
             request_id=self.reply.request_id,
             told=self._told,
         )
-        who = self.client.address
-        if self.wire.keys is not None:
-            who = self.wire.keys.who(self.head.key, who)
-        call = Call(
-            method="POST",
-            path=self.place.path,
-            model=asked.model,
-            stream=asked.stream,
-            session=self.head.session,
-            who=who,
-        )
-        self._recorded(call)
+        call.model, call.stream = asked.model, asked.stream
         if asked.speakers and self.place.path != _TRANSCRIPTIONS:
             message = "who speaks is told of transcriptions, not of translations"
             raise Refused(400, "BadValue", message, field="response_format")
