@@ -19,6 +19,8 @@ from api.context import Context
 from api.environment import Completion
 from api.folder import DataFolder, Unusable
 from api.notify.notifier import Notifier
+from api.proxies.audio.declared import diarizers
+from api.proxies.audio.sounds import Sounds
 from api.proxies.dialects import Learned, translation
 from api.proxies.embeddings.factory import dividing
 from api.proxies.local import Local
@@ -190,7 +192,7 @@ async def _watch(context: Context, secrets: Secrets, tending: AsyncExitStack) ->
     context.notifier = await tending.enter_async_context(notifier)
 
 
-async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, tending: AsyncExitStack) -> None:
+async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, spool: Path, tending: AsyncExitStack) -> None:
     """What stands behind the address for apps: who answers, who may ask, and what became of it."""
     store = context.loop.store
 
@@ -216,6 +218,7 @@ async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, tendin
         translate=partial(translation, spoken=learned),
         lacks=learned.lacks,
         divide=dividing,
+        audio=Sounds(spool, lambda: diarizers(store.current.loaded.resolved), usual=lambda: settings().diarizer),
     )
     tending.callback(context.wire.close)
 
@@ -273,7 +276,7 @@ async def running(
                 base=complete.base,
             )
             await tending.enter_async_context(sampling(context))
-            await _open_proxies(context, reach, secrets, tending)
+            await _open_proxies(context, reach, secrets, folder.path, tending)
             if watching:
                 await _watch(context, secrets, tending)
             if versioned is not None:

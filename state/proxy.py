@@ -47,6 +47,8 @@ class Proxy(Declared):
     drain: Annotated[Duration, Steers("planned stops of what requests are under way at")] = 30.0
     """How long a planned stop (another declaration, a move, a restart) waits for the requests under way at an instance,
     such as 30s; new ones go elsewhere or wait meanwhile. 0: not at all. What is broken is never waited for."""
+    diarizer: Annotated[Name | None, Steers("transcripts with speakers")] = None
+    """The workload that is asked who speaks, where a request names none and several could."""
     keep_requests: Annotated[int, Field(strict=True, ge=0, le=10_000), Steers("records of requests")] = 500
     """How many requests are remembered after their end, without what was said in them."""
     capture: Annotated[list[Name], Field(max_length=64), Steers("records of requests")] = []

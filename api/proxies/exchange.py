@@ -131,7 +131,7 @@ class Exchange:
         self._call = call = Call(
             method=head.method.decode(),
             path=place.path,
-            model=asked.model,
+            model=asked.model or place.model,
             stream=place.streams if asked.stream is None else asked.stream,
             session=head.session,
             who=address,

@@ -163,7 +163,9 @@ class Front(asyncio.Protocol):
         except Turned as turned:
             self._turn(turned, head, place)
             return
-        self._exchange = exchange = Exchange(self, self._wire, head, place, said)
+        audio = self._wire.audio
+        exchange = audio.exchange(self, self._wire, head, place, said) if audio is not None else None
+        self._exchange = exchange = exchange or Exchange(self, self._wire, head, place, said)
         self._begin(exchange, data, end + 4)
 
     def _begin(self, exchange: Exchange, data: bytes, at: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from starlette.types import Scope
 
@@ -34,10 +34,10 @@ _LONGEST: Final = 200  # bytes of a target or Host that is remembered
 class Place:
     """An address of the data path. `passed`: nothing is wrong with it. `whole`: not every backend takes it as it comes.
 
-    `divided`: not at once.
+    `divided`: not at once. `model`: the one that its query names, for calls without a body.
     """
 
-    __slots__ = ("dialect", "divided", "local", "passed", "path", "policy", "streams", "target", "whole")
+    __slots__ = ("dialect", "divided", "local", "model", "passed", "path", "policy", "streams", "target", "whole")
 
     def __init__(self, target: bytes, raw_path: bytes) -> None:
         self.target = target
@@ -49,6 +49,9 @@ class Place:
         self.whole = self.divided or self.path in _TRANSLATED
         self.policy = policy_of(self.path)
         self.passed = False
+        self.model = next(
+            (value for name, value in parse_qsl(target.partition(b"?")[2].decode("latin-1")) if name == "model"), ""
+        )
 
 
 class Turned(Exception):

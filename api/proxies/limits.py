@@ -39,6 +39,10 @@ class Limits:
     """Of a request, for a second attempt. Longer ones pass through, and have none."""
     whole_body: int = 64 * 2**20
     """Of a request that has to be there as a whole, to be translated."""
+    sound: int = 512 * 2**20
+    """Of a request with a sound, which is spooled."""
+    fields: int = 4 * 2**20
+    """Of such a request, beside the sound: with them are the voices that a caller knows."""
     ahead: int = 64 * 2**10
     """Of what a client sends before the answer to what it sent before."""
     first_event: int = 64 * 2**10

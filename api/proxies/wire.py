@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from api.guard.addressed import Hosts
 from api.guard.bearer import Token
@@ -18,11 +18,15 @@ from api.guard.origins import Origins
 from api.guard.rules import Rules
 from api.proxies.calls import Backend, Call, Field, Routing
 from api.proxies.embeddings.job import Job
-from api.proxies.gate import Gate
+from api.proxies.gate import Gate, Place
+from api.proxies.head import Head
 from api.proxies.limits import Limits
 from api.proxies.observer import Observer, Unseen
 from api.proxies.pool import Pool
 from api.proxies.translation import Translate
+
+if TYPE_CHECKING:
+    from api.proxies.exchange import Client, Exchange
 
 log = logging.getLogger("sparkkeep.proxies")
 
@@ -56,6 +60,13 @@ class Keys(Protocol):
         """The name of whoever shows this key, or none, from this address. Raises Refused."""
 
 
+class Audio(Protocol):
+    """Who answers requests with a sound."""
+
+    def exchange(self, client: Client, wire: Wire, head: Head, place: Place, said: bytes) -> Exchange | None:
+        """The life of this one; None: it is not one of them."""
+
+
 Lacks = Callable[[Backend, str, int, bytes], bool]
 """Whether what came back for a call that was passed on (path, status, body) says that its server has no such page."""
 
@@ -77,6 +88,7 @@ class Wire:
         translate: Translate | None = None,
         lacks: Lacks | None = None,
         divide: Divide | None = None,
+        audio: Audio | None = None,
     ) -> None:
         self.routing = routing
         self.limits = limits or Limits()
@@ -86,6 +98,7 @@ class Wire:
         self.translate = translate
         self.lacks = lacks
         self.divide = divide
+        self.audio = audio
         self.gate = Gate(Rules(hosts=Hosts()))
         self.draining = False
         self.fronts: set[Ticked] = set()

@@ -19,18 +19,24 @@ TURN: Final = 2.0  # seconds until the other speaker has the word
 UNKNOWN_LENGTH: Final = 1.0
 
 
-def form(request: Request) -> dict[str, bytes]:
-    """The fields of multipart/form-data. Raises ValueError."""
+def parts(request: Request) -> list[tuple[str, bytes]]:
+    """The parts of multipart/form-data, in order. Raises ValueError."""
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise ValueError("send multipart/form-data with a `file`")
     message = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + request.body)
-    found: dict[str, bytes] = {}
+    found: list[tuple[str, bytes]] = []
     for part in message.walk():
         name = part.get_param("name", header="content-disposition")
         data = part.get_payload(decode=True)
         if isinstance(name, str) and isinstance(data, bytes):
-            found[name] = data
+            found.append((name, data))
+    return found
+
+
+def form(request: Request) -> dict[str, bytes]:
+    """Its fields; of several with one name the last. Raises ValueError."""
+    found = dict(parts(request))
     if "file" not in found:
         raise ValueError("the form has no `file`")
     return found
@@ -46,7 +52,7 @@ def seconds(sound: bytes) -> float:
 
 
 def transcription(request: Request) -> Answer:
-    """`/v1/audio/transcriptions`: json, text, verbose_json or srt-less plain. Raises ValueError."""
+    """`/v1/audio/transcriptions`: json, text or verbose_json, in vLLM's words no other. Raises ValueError."""
     fields = form(request)
     length = seconds(fields["file"])
     text = f"This is practice transcript {digest(fields['file'].hex())[:4]} of {length:.1f} seconds."
@@ -56,8 +62,25 @@ def transcription(request: Request) -> Answer:
     if wanted == "verbose_json":
         segment = {"id": 0, "start": 0.0, "end": round(length, 3), "text": text}
         whole: dict[str, Any] = {"task": "transcribe", "language": "english", "duration": round(length, 3)}
-        return json_answer({**whole, "text": text, "segments": [segment]})
+        said = {**whole, "text": text, "segments": [segment]}
+        return json_answer(said | {"words": _timed(text, length)} if b"word" in granularities(request) else said)
+    if wanted != "json":
+        raise ValueError("Currently only support response_format: `text`, `json` or `verbose_json`")
     return json_answer({"text": text})
+
+
+def granularities(request: Request) -> list[bytes]:
+    """What times are wanted of. Raises ValueError."""
+    return [data for name, data in parts(request) if name == "timestamp_granularities[]"]
+
+
+def _timed(text: str, length: float) -> list[dict[str, Any]]:
+    """Each word as long as every other, and silence behind the last."""
+    words = text.split()
+    each = length / (len(words) + 1)
+    return [
+        {"word": word, "start": round(at * each, 3), "end": round((at + 1) * each, 3)} for at, word in enumerate(words)
+    ]
 
 
 def diarization(request: Request) -> Answer:

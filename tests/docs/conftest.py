@@ -1,8 +1,8 @@
 """Where the commands of the documents are run: practice Sparks under real git with a remote, served on loopback.
 
-What the documents speak of is there: `qwen3-8b`, `bge-m3`, `bge-reranker` and `hello` run, a stranger's container `whisper` too, some fetches have
-been asked for, `phone`, `team` and `hook` take what they are sent, and in the folder in which the commands run lie the
-files that they name.
+What the documents speak of is there: `qwen3-8b`, `bge-m3`, `bge-reranker`, `hello`, `parakeet` and `speakers` run, a stranger's
+container `whisper` too, some fetches have been asked for, `phone`, `team` and `hook` take what they are sent, and in the
+folder in which the commands run lie the files that they name.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import httpx2
 import pytest
 
 from api.versioned import Versioned
+from reconciler.canaries.sounds import tone
 from reconciler.practice.docker_cli import DockerCli
 from reconciler.practice.shell_io import Buffer, Input, Io
 from reconciler.practice.shell_run import Shell
@@ -43,6 +44,12 @@ models:
   bge-reranker: {recipe: bge-reranker, on: spark-1}
 
 services:
+  parakeet:
+    recipe: {image: 'python:3.13-slim', port: 8103, memory: 64MiB, probe: transcription}
+    on: spark-1
+  speakers:
+    recipe: {image: 'python:3.13-slim', port: 8200, memory: 64MiB, probe: diarization}
+    on: spark-1
   hello:
     recipe:
       image: python:3.13-slim
@@ -197,3 +204,4 @@ def _files(stage: Stage) -> None:
         path = stage.home.parent / name
         path.write_text(text)
         path.chmod(0o600)
+    (stage.cwd / "call.wav").write_bytes(tone(5))

@@ -1,4 +1,4 @@
-"""The programs in docs/LLM_PROXY.md run as they stand there, against practice Sparks, with the SDKs that they name."""
+"""The programs in docs/LLM_PROXY.md and docs/AUDIO_API.md run as they stand there, against practice Sparks, with the SDKs that they name."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ def imported(block: Block) -> set[str]:
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
-def test_a_program_runs(block: Block, stage: Stage) -> None:
+def test_a_program_runs(block: Block, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = {name for name in imported(block) if importlib.util.find_spec(name) is None}
     assert missing <= NOT_HERE
     code = compile(re.sub(r"http://[0-9.]+:9999", stage.url, block.text), str(block), "exec")
     if missing:
         return
     stage.put_right()
+    monkeypatch.chdir(stage.cwd)
     names: dict[str, Any] = {"print": lambda *_: None}
     try:
         exec(code, names)  # noqa: S102  # a document's own words

@@ -98,13 +98,12 @@ def test_an_empty_desired_state_stops_nothing_by_itself(right: Stage, cli: Calla
     yaml = {"content-type": "application/yaml"}
     right.ask("PUT", "/api/desired", content=empty, headers=yaml)
     withheld = right.ask("POST", "/api/plan")["withheld"]
-    assert {step["workload"] for step in withheld} == {"bge-m3", "bge-reranker", "hello", "qwen3-8b"}
+    names = ("bge-m3", "bge-reranker", "hello", "parakeet", "qwen3-8b", "speakers")
+    assert {step["workload"] for step in withheld} == set(names)
     assert "EmptyDesired" in json.dumps(right.ask("POST", "/api/plan"))
     assert "`EmptyDesired`" in HANDBOOK
     assert cli("rollback", "HEAD~1", "--yes")[0] == 0
-    assert running(right, "spark-1") == {
-        f"sparkkeep-{each}" for each in ("bge-m3", "bge-reranker", "hello", "qwen3-8b")
-    }
+    assert running(right, "spark-1") == {f"sparkkeep-{name}" for name in names}
 
 
 def test_what_runs_on_a_spark_that_is_declared_no_more_is_left_running(right: Stage) -> None:

@@ -33,6 +33,7 @@ PATHS: Final[Mapping[str, str]] = {
     "/v1/audio/transcriptions": "transcription",
     "/v1/audio/translations": "transcription",
     "/v1/audio/speech": "speech",
+    "/v1/audio/voices": "speech",
     "/v1/diarize": "diarization",
 }
 
