@@ -38,7 +38,8 @@ def bind_floating(
 
     `holding` says on which Sparks the weights of each workload lie, `files` what is known of the files they mean, for
     the estimate of its memory. What nobody can tell counts as nothing here; admission refuses it there. `wishes` says
-    what is asked for of those that run on demand; `world` is looked at only where one of them is.
+    what is asked for of those that run on demand; `world` is looked at only where one of them is, or where one that
+    always runs has no place yet and could be given theirs.
     """
     floating = [
         (declaration.name, need_of(declaration.recipe, files.get(meant(declaration.recipe))).size or 0)
@@ -50,7 +51,9 @@ def bind_floating(
     names = {name for name, _ in floating}
     on_demand = {name for name in names if loaded.resolved[name].workload.run == "on-demand"}
     asked = {name for name in on_demand if wishes.get(name, NO_WISH).wanted}
-    spare = _spare(target, world(), {n: loaded.resolved[n].workload.priority for n in asked}) if asked and world else {}
+    homeless = names - on_demand - before.keys() if _any_on_demand(loaded) else set[str]()
+    wanting = {name: loaded.resolved[name].workload.priority for name in asked | homeless}
+    spare = _spare(target, world(), wanting) if wanting and world else {}
     return place(
         floating,
         [
@@ -64,7 +67,12 @@ def bind_floating(
         holding=holding,
         resting=on_demand - asked,
         spare=spare,
+        staying=names - on_demand,
     )
+
+
+def _any_on_demand(loaded: Loaded) -> bool:
+    return any(declaration.workload.run == "on-demand" for declaration in loaded.resolved.values())
 
 
 def floats(declaration: Declaration) -> bool:
@@ -91,11 +99,11 @@ def _comes(instance: Instance, wishes: Mapping[str, Wish], asked: AbstractSet[st
     return instance.workload not in asked and wishes.get(instance.workload, NO_WISH).wanted
 
 
-def _spare(target: Target, world: World, asked: Mapping[str, int]) -> dict[str, dict[str, int]]:
+def _spare(target: Target, world: World, wanting: Mapping[str, int]) -> dict[str, dict[str, int]]:
     """For each workload (with its priority) what each Spark could give back by stopping what nobody uses."""
     given = [(spark, i, memory) for spark in target.sparks for i, memory in _yielding(target, world, spark)]
-    spare = {name: dict(world.returning) for name in asked}
-    for name, priority in asked.items():
+    spare = {name: dict(world.returning) for name in wanting}
+    for name, priority in wanting.items():
         for spark, instance, memory in given:
             if instance.priority <= priority and instance.workload != name:
                 spare[name][spark] = spare[name].get(spark, 0) + memory

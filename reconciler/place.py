@@ -5,6 +5,8 @@ A place once found is kept: a Spark that stops answering does not lose its workl
 that restarts finds them again by their labels. While a Spark has never been seen, a workload that is not
 seen elsewhere may be running there, so it is placed nowhere yet.
 
+What always runs and fits nowhere goes where there is room once what nobody uses has been stopped.
+
 What runs on demand and is not asked for takes no room from anything, and is given a place where it fits by itself.
 Once it is asked for and does not run, its place is looked at again: it goes elsewhere if only there is room, or could
 be made by stopping what nobody uses.
@@ -52,12 +54,14 @@ def place(
     holding: Mapping[str, frozenset[str]] = NOTHING_HELD,
     resting: AbstractSet[str] = frozenset(),
     spare: Mapping[str, Mapping[str, int]] = NOTHING_SPARE,
+    staying: AbstractSet[str] = frozenset(),
 ) -> Placements:
     """Place `workloads` (name, memory in bytes), largest first.
 
     `before` is where they were placed earlier in this process, `promised` the memory that other starting
     workloads will take on each Spark, `holding` the Sparks on which the weights of each workload lie. `resting` run on
-    demand and are not asked for; those in `spare` are, and it says what each Spark could give back for them.
+    demand and are not asked for. `spare` says what each Spark could give back for those that are, and for those that
+    always run and have no place yet; these are `staying`, where they are once they have one.
     """
     sparks = {candidate.name: candidate for candidate in candidates}
     seen_on = _seen(sparks.values(), owner)
@@ -69,7 +73,7 @@ def place(
         kept = before.get(name) or seen_on.get(name)
         if kept in sparks and kept not in drained:
             on[name] = kept
-            if name in spare and _starts_anew(name, sparks[kept], owner):
+            if name in spare and name not in staying and _starts_anew(name, sparks[kept], owner):
                 has, could = holding.get(name, frozenset()), _with(room, spare[name])
                 on[name] = chosen = _better(kept, memory, sparks.values(), room, could, has)
                 room[chosen] -= memory

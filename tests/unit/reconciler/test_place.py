@@ -134,16 +134,18 @@ ON_ANY = "sparks: {s1: {host: 10.0.0.1}, s2: {host: 10.0.0.2}}\nservices:\n" + "
 )
 
 
-def bound(placements: Placements, wishes: dict[str, Wish], *running: str, free: dict[str, int]) -> Placements:
+def bound(
+    placements: Placements, wishes: dict[str, Wish], *running: str, free: dict[str, int], declared: str = ON_ANY
+) -> Placements:
     """Places anew, where `running` have been placed and run."""
-    target = declare(ON_ANY, placements=placements)
+    target = declare(declared, placements=placements)
     up = [container(named(target, name), number) for number, name in enumerate(running, 1)]
     sights = {
         spark: sight(*(c for c in up if placements.on[c.workload] == spark), free=gib * GIB)
         for spark, gib in free.items()
     }
     found = bind_floating(
-        loaded_from(ON_ANY),
+        loaded_from(declared),
         target,
         sights,
         placements.on,
@@ -183,3 +185,23 @@ def test_it_goes_where_what_nobody_uses_can_be_stopped_if_there_is_room_nowhere(
     for a, b, goes in ((busy, unused, "s2"), (unused, unused, "s1"), (busy, busy, "s1")):
         found = bound(placed_before, {"a": a, "b": b, "c": asked}, "a", "b", free={"s1": 30, "s2": 30})
         assert found.on == {"a": "s1", "b": "s2", "c": goes}
+
+
+def test_what_always_runs_is_placed_where_what_nobody_uses_makes_room() -> None:
+    """History 6024: a service for any Spark waited for ever beside a model that ran on demand and that nobody asked for."""
+    wanted = ON_ANY + "  z: {recipe: {image: 'keep/echo:1', port: 8009, memory: 60GiB}, on: any}\n"
+    at_first = Placements(on={"a": "s1", "b": "s2"}, waiting={})
+    busy, unused = Wish(under_way=1), Wish(last=CLOCK - 99)
+
+    def found(a: Wish, b: Wish, free: int) -> Placements:
+        return bound(at_first, {"a": a, "b": b}, "a", "b", free={"s1": free, "s2": free}, declared=wanted)
+
+    assert found(busy, unused, 30).on["z"] == "s2"
+    assert found(unused, busy, 30).on["z"] == "s1"
+    nowhere = found(busy, busy, 30)
+    assert nowhere.waiting["z"] == (
+        "NoSparkFits",
+        "s1 has 26.0 GiB to give, 60.0 GiB needed; s2 has 26.0 GiB to give, 60.0 GiB needed",
+    )
+    there = Placements(on={"a": "s1", "b": "s2", "z": "s1"}, waiting={})
+    assert bound(there, {"a": busy, "b": unused}, "a", "b", free={"s1": 30, "s2": 30}, declared=wanted).on["z"] == "s1"
