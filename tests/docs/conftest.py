@@ -63,6 +63,7 @@ LLAMA_SWAP = "models: {qwen: {cmd: 'llama-server --port ${PORT} -hf Qwen/Qwen3-8
 SPARKRUN = "{recipe_version: '2', model: org/Some-8B, runtime: vllm, container: 'ghcr.io/org/image:1', defaults: {port: 8010}}\n"
 WEBHOOK = "the-words-of-the-webhook"
 
+WORKLOADS = 6  # of these
 CALM = 8  # looks, a quarter of a second apart
 
 
@@ -125,7 +126,7 @@ class Stage:
         while times < CALM:
             status = self.ask("GET", "/api/status")
             found = {name: each["health"] for name, each in status["workloads"].items()}
-            calm = set(found.values()) == {"Healthy"} and len(found) == 4 and not status["plan"]["steps"]
+            calm = set(found.values()) == {"Healthy"} and len(found) == WORKLOADS and not status["plan"]["steps"]
             times = times + 1 if calm else 0
             assert time.monotonic() < end, found
             time.sleep(0.25)
