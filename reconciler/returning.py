@@ -27,8 +27,14 @@ class Returning:
         self._awaited += memory
         self._until = now + LONGEST
 
+    @property
+    def awaits(self) -> bool:
+        """Whether anything may still come. Every plan asks this of every Spark, and mostly nothing may."""
+        return self._awaited > 0
+
     def left(self, available: int, now: float) -> int:
         """What is still to come, now that the Spark has so much available."""
         if now >= self._until:
+            self._awaited = 0
             return 0
         return max(0, self._awaited - max(0, available - self._before))

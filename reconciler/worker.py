@@ -386,7 +386,9 @@ class Worker:
     def returning(self) -> int:
         """Bytes of what was stopped that the Spark does not show as available yet."""
         scan = self.sight.scan
-        return self._returning.left(scan.facts.memory_available, self._clock()) if scan else 0
+        if scan is None or not self._returning.awaits:
+            return 0
+        return self._returning.left(scan.facts.memory_available, self._clock())
 
     def _fail(self, instance: Instance, why: Explanation) -> None:
         failure = self._ledger.fail((instance.workload, self.name), instance.spec_hash, why, self._now())
