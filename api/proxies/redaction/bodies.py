@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from api.proxies.dialects.json_text import dumps
 from api.proxies.dialects.names import Dialect
+from api.proxies.redaction.forms import WHOLE
 from api.proxies.redaction.placeholders import Conversation
 from api.proxies.redaction.restore import JsonStringRestorer, restore
 
@@ -63,6 +64,8 @@ class Walker:
         return self._text(value) if isinstance(value, str) else value
 
     def _text(self, text: str) -> str:
+        if WHOLE.search(text) is None:
+            return text
         return self._noted(text, restore(text, self._conversation))
 
     def _document(self, text: str) -> str:

@@ -80,13 +80,15 @@ class RestoringStream:
                 restored += self._restorers.pop(slot.channel).end()
             slot.holder[slot.field] = restored
             changed |= restored != text
-        before = self._flushed(seen.ended, event.get(NUMBER))
-        walker = Walker(self._conversation, structured=self._structured)
-        walker.walk(event, frozenset((id(slot.holder), slot.field) for slot in seen.slots))
+        before = self._flushed(seen.ended, event.get(NUMBER)) if seen.ended else b""
+        if seen.more:
+            walker = Walker(self._conversation, structured=self._structured)
+            walker.walk(event, frozenset((id(slot.holder), slot.field) for slot in seen.slots))
+            changed |= walker.changed
         if self._added and _counts(event.get(NUMBER)):
             event[NUMBER] += self._added
             changed = True
-        if not (changed or walker.changed):
+        if not changed:
             return before + block
         return before + self._framing.rewritten(block, dumps(event))
 

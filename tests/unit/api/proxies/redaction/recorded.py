@@ -62,8 +62,8 @@ class Scribe:
         self.number = 0
 
     def text(self) -> str:
-        words = [self.dice.choice(WORDS) for _ in range(self.dice.randint(0, 4))]
-        for _ in range(self.dice.randint(1, 2)):
+        words = [self.dice.choice(WORDS) for _ in range(self.dice.randint(0, 3))]
+        for _ in range(self.dice.choice([1, 1, 2])):
             words.insert(self.dice.randint(0, len(words)), self.spoil(self.dice.choice(PLACEHOLDERS)))
         return " ".join(words)
 
@@ -75,7 +75,7 @@ class Scribe:
     def pieces(self, text: str) -> list[str]:
         found, at = [], 0
         while at < len(text):
-            size = self.dice.randint(1, 14)
+            size = self.dice.randint(1, 20)
             found.append(text[at : at + size])
             at += size
         return found
