@@ -12,8 +12,8 @@ from api.proxies.redaction.placeholders import Conversation
 from api.proxies.redaction.restore import JsonStringRestorer, restore
 
 UNTOUCHED: Final = frozenset(
-    {"id", "object", "model", "type", "role", "name", "call_id", "tool_call_id", "item_id", "response_id", "data",
-     "previous_response_id", "finish_reason", "stop_reason", "status", "system_fingerprint", "service_tier", "signature",
+    {"id", "object", "model", "type", "role", "name", "call_id", "tool_call_id", "item_id", "response_id",
+     "data", "previous_response_id", "finish_reason", "stop_reason", "status", "system_fingerprint", "service_tier", "signature",
      "encrypted_content", "created_at", "b64_json", "partial_image_b64", "obfuscation"}
 )  # fmt: skip
 """Fields whose text is for programs: names of tools and models, ids, what is signed or encoded."""
@@ -78,7 +78,9 @@ class Walker:
 
 
 def restored_body(dialect: Dialect, conversation: Conversation, body: bytes, *, structured: bool = False) -> bytes:
-    """A whole answer, an error's too; as it came where there is nothing to put back. Each dialect's fields are known in all.
+    """A whole answer, an error's too; as it came where there is nothing to put back.
+
+    The fields of all dialects are known at once: none has a name that means something else in another.
 
     What is no JSON is restored as text, and what is no text goes through: a placeholder that is left tells nothing.
     """

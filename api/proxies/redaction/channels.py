@@ -18,8 +18,8 @@ OPAQUE: Final = ("audio", "image")
 
 
 KNOWN: Final = frozenset(
-    {"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "index", "delta", "text",
-     "finish_reason", "stop_reason", "logprobs"}
+    {"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "index", "delta",
+     "text", "finish_reason", "stop_reason", "logprobs"}
 )  # fmt: skip
 """Fields of a choice, and of what it says, that hold no text but what goes on."""
 

@@ -1,5 +1,6 @@
 """Laws over random texts: 150 cases each; with `SPARKKEEP_LONG=1` 100,000 of the first, 10,000 of the others."""
 
+import itertools
 import json
 import os
 
@@ -18,7 +19,10 @@ LONG = "SPARKKEEP_LONG" in os.environ
 
 def law(examples):
     return settings(
-        max_examples=examples if LONG else 150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=not LONG
+        max_examples=examples if LONG else 150,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=not LONG,
     )
 
 
@@ -49,7 +53,7 @@ def masked_parts(draw):
 
 def fed(restorer, text, cuts):
     edges = [0, *sorted(c for c in cuts if c <= len(text)), len(text)]
-    return "".join(restorer.feed(text[a:b]) for a, b in zip(edges, edges[1:], strict=False)) + restorer.end()
+    return "".join(restorer.feed(text[a:b]) for a, b in itertools.pairwise(edges)) + restorer.end()
 
 
 CUTS = st.lists(st.integers(0, 200), max_size=12)

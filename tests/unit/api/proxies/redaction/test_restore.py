@@ -1,5 +1,7 @@
 """What models do to placeholders, whole and cut at every place."""
 
+import itertools
+
 import pytest
 
 from api.proxies.redaction.placeholders import Conversation
@@ -12,7 +14,7 @@ PLACEHOLDERS = {"[PERSON_1]": ADA, "[PERSON_1_FIRST]": "Ada", "[EMAIL_ADDRESS_1]
 def in_parts(text: str, cuts: list[int], known: Conversation) -> str:
     restorer = Restorer(known)
     edges = [0, *cuts, len(text)]
-    return "".join(restorer.feed(text[a:b]) for a, b in zip(edges, edges[1:], strict=False)) + restorer.end()
+    return "".join(restorer.feed(text[a:b]) for a, b in itertools.pairwise(edges)) + restorer.end()
 
 
 @pytest.mark.parametrize("placeholder", PLACEHOLDERS)
@@ -89,7 +91,8 @@ def test_an_original_beside_a_bracket_keeps_it():
 
 
 @pytest.mark.parametrize(
-    "text", ["Hello", "a word of it. ", "no [brackets", "x < y", "it costs 100 ", "the pen", "Zeit", "{ }", "[x", "and/or"]
+    "text",
+    ["Hello", "a word of it. ", "no [brackets", "x < y", "it costs 100 ", "the pen", "Zeit", "{ }", "[x", "and/or"],
 )
 def test_ordinary_text_is_not_delayed(text):
     restorer = Restorer(known())
