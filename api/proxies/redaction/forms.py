@@ -104,7 +104,8 @@ TRANSLATED: Final = {
 """Labels as models translate them. They count in brackets only, and only where no label is called so itself."""
 
 WORDS: Final = re.compile(r"[A-Z]+|[0-9]+")
-LOOK_ALIKE: Final = re.compile(r"([A-Za-z]+)[\s_\-\u2010-\u2013]*0*([0-9]{1,9})")
+LOOK_ALIKE: Final = re.compile(rf"([A-Za-z{INVISIBLE}]+)[\s_\-\u2010-\u2013\\{INVISIBLE}]*0*([0-9]{{1,9}})")
+INVISIBLES: Final = re.compile(f"[{INVISIBLE}]+")
 WRAPPERS: Final = re.compile(rf"^{OPEN}|{CLOSE}$|{CUT_ESCAPE}$")
 ESCAPED_UNDERSCORE: Final = re.compile(rf"[{INVISIBLE}]|\\|{UNDERSCORE}")
 
@@ -153,5 +154,12 @@ def paired(text: str) -> bool:
 
 
 def look_alikes(text: str) -> set[tuple[str, int]]:
-    """Each word before a number, with the number: what may never be issued any more, since it stands there already."""
-    return {(word.upper(), int(number)) for word, number in LOOK_ALIKE.findall(_plain(text))}
+    """Each word before a number, with the number: what may never be issued any more, since it stands there already.
+
+    A word may begin after any character that can't be seen, so each end of it counts.
+    """
+    found: set[tuple[str, int]] = set()
+    for run, number in LOOK_ALIKE.findall(re.sub(OPEN, "[", re.sub(UNDERSCORE, "_", text))):
+        parts = INVISIBLES.split(run)
+        found.update(("".join(parts[first:]).upper(), int(number)) for first in range(len(parts)))
+    return found
