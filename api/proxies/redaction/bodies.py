@@ -13,8 +13,8 @@ from api.proxies.redaction.restore import JsonStringRestorer, restore
 
 UNTOUCHED: Final = frozenset(
     {"id", "object", "model", "type", "role", "name", "call_id", "tool_call_id", "item_id", "response_id",
-     "previous_response_id", "finish_reason", "stop_reason", "status", "system_fingerprint", "service_tier", "signature",
-     "encrypted_content", "data", "created_at", "b64_json", "partial_image_b64", "obfuscation"}
+     "previous_response_id", "finish_reason", "stop_reason", "status", "system_fingerprint", "service_tier",
+     "signature", "encrypted_content", "data", "created_at", "b64_json", "partial_image_b64", "obfuscation"}
 )  # fmt: skip
 """Fields whose text is for programs: names of tools and models, ids, what is signed or encoded."""
 

@@ -33,7 +33,7 @@ LAW = law(10_000)
 TYPES = ["PERSON", "EMAIL_ADDRESS", "URL", "IP", "LITERAL", "PERSONNE", "person_2", "日本", "X_PERSON"]
 BITS = [
     "[PERSON_1]", "PERSON_1", "person_1", "PERSON 1", "[", "]", "<", ">", "\\", "_", "1", "2", "0", "PERSON", "PERSON_",
-    "PERSON\\_2", "&lt;", "&gt;", "%5B", "%5D", "%5F", "[LITERAL_1]", "LITERAL_1", "[EMAIL_ADDRESS_1]", "EMAIL ADDRESS 1",
+    "PERSON\\_2", "&lt;", "&gt;", "%3C", "%3E", "%5B", "%5D", "%5F", "[LITERAL_1]", "LITERAL_1", "[EMAIL_ADDRESS_1]", "EMAIL ADDRESS 1",
     "URL 1", "URL_1", "[PERSONNE_1]", "[PERSON_1_FIRST]", "_FIRST", "_B", "s", "'s", " ", "\n", "-", "\u200b", "Ada",
     "Ada Lovelace", "ADA", "Lovelace", "ada lovelace", "{", "}", "IP_1", "&#95;", "**", "[PERSON_2]", "x", "é", "\ud800",
 ]  # fmt: skip

@@ -14,9 +14,8 @@ def mask(known, value, kind="PERSON"):
 
 def test_the_same_value_is_the_same_placeholder_in_every_message():
     known = Conversation()
-    assert known.mask(
-        f"{ADA} and Bob Smith", finds(f"{ADA} and Bob Smith", PERSON=ADA) + [Find(17, 26, "PERSON", 1)]
-    ) == ("[PERSON_1] and [PERSON_2]")
+    text = f"{ADA} and Bob Smith"
+    assert known.mask(text, [Find(0, 12, "PERSON", 1), Find(17, 26, "PERSON", 1)]) == "[PERSON_1] and [PERSON_2]"
     assert known.mask(f"Again {ADA}", finds(f"Again {ADA}", PERSON=ADA)) == "Again [PERSON_1]"
 
 
@@ -36,9 +35,8 @@ def test_a_part_of_a_name_belongs_to_its_person_and_comes_back_as_that_part(part
 
 def test_another_writing_of_a_part_is_a_variant_too():
     known = conversation(PERSON=ADA)
-    assert [mask(known, name) for name in ("Ada", "ADA", "ada", "Ada")] == [
-        "[PERSON_1_FIRST]", "[PERSON_1_FIRST_B]".replace("FIRST_B", "B"), "[PERSON_1_C]", "[PERSON_1_FIRST]",
-    ]  # fmt: skip
+    wanted = ["[PERSON_1_FIRST]", "[PERSON_1_B]", "[PERSON_1_C]", "[PERSON_1_FIRST]"]
+    assert [mask(known, name) for name in ("Ada", "ADA", "ada", "Ada")] == wanted
 
 
 def test_a_full_name_after_its_part_is_the_same_person():
@@ -86,6 +84,26 @@ def test_what_looks_like_a_placeholder_is_never_issued():
     known = Conversation()
     text = "In [PERSON_1], person_2, PERSON 3 and Person 4: Ada Lovelace"
     assert known.mask(text, finds(text, PERSON=ADA)).endswith("[PERSON_5]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A\u200bIP_1",
+        "A\u200bI\u200bP_1",
+        "A\\IP_1",
+        "%3CIP_1%3E",
+        "A%5FIP_1",
+        "[I\u00adP 1]",
+        "IP\\_1",
+        "&lt;IP&#95;1&gt;",
+    ],
+)
+def test_a_look_alike_in_disguise_is_never_issued_either(text):
+    known = Conversation()
+    masked = known.mask(text, [])
+    mask(known, "10.0.0.1", "IP")
+    assert restore(masked, known) == text
 
 
 def test_what_looks_like_an_issued_placeholder_is_masked_as_a_literal():
