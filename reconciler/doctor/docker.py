@@ -58,7 +58,8 @@ def _command(case: Case) -> Finding:
 
 
 def _refused(case: Case) -> bool:
-    return "permission denied" in case.said("dockerinfo").lower() or case.status("socket") == CLOSED
+    said = case.said("dockerinfo").lower()
+    return "permission denied while trying to connect" in said or case.status("socket") == CLOSED
 
 
 def _group(case: Case, info: dict[str, Any] | None) -> Finding:
@@ -88,11 +89,15 @@ def _group(case: Case, info: dict[str, Any] | None) -> Finding:
 def _daemon(case: Case, info: dict[str, Any] | None) -> Finding:
     if info is not None:
         return ok("docker-daemon", f"it answers, with its files in {info.get('DockerRootDir', 'an unknown folder')}")
-    if case.missing("dockercli") or _refused(case):
+    if case.status("dockerinfo") is None or case.missing("dockercli") or _refused(case):
         return unknown("docker-daemon", "could not be asked: see above")
     if case.late("dockerinfo"):
         return fail("docker-daemon", "it did not answer within 10 s: it hangs", "sudo systemctl restart docker")
-    gone = f"nothing is at {case.spark.socket}" if case.status("socket") == GONE else case.said("dockerinfo")
+    gone = (
+        f"nothing is at {case.spark.socket}"
+        if case.status("socket") == GONE
+        else case.said("dockerinfo") or "it said nothing"
+    )
     return fail(
         "docker-daemon",
         f"it does not answer: {gone}",

@@ -13,7 +13,6 @@ from reconciler.doctor.finding import Finding
 from reconciler.doctor.gpu import GB10, name_of
 from reconciler.facts import disk
 from reconciler.shell import join
-from state.fields import written_size
 
 GIB: Final = 2**30
 SYSTEM: Final = (1 * GIB, 5 * GIB)  # below the first it fails, below the second it warns
@@ -39,13 +38,7 @@ def judge(case: Case) -> Iterator[Finding]:
 
 def shown(size: int) -> str:
     """Bytes for people."""
-    return (
-        f"{size / GIB:.1f} GiB"
-        if size >= GIB
-        else written_size(size - size % 2**20)
-        if size >= 2**20
-        else f"{size} bytes"
-    )
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.0f} MiB"
 
 
 def _disk(case: Case, check: str, part: str, what: str, least: tuple[int, int], *look: str) -> Finding:

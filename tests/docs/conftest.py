@@ -19,6 +19,7 @@ import pytest
 
 from api.versioned import Versioned
 from reconciler.canaries.sounds import tone
+from reconciler.practice.console import USER
 from reconciler.practice.docker_cli import DockerCli
 from reconciler.practice.shell_io import Buffer, Input, Io
 from reconciler.practice.shell_run import Shell
@@ -86,6 +87,8 @@ class Stage:
             "SSH_KEY_PATH": str(fleet.room.fleet.key_path),
             "SSH_KNOWN_HOSTS": str(fleet.room.fleet.known_hosts_path),
         }
+        first = fleet.room.fleet["spark-1"]
+        self.address = f"{USER}@{first.host}:{first.port}"
         self.cwd = folder / "cwd"
         self.http = httpx2.Client(base_url=fleet.url, trust_env=False, timeout=30)
 

@@ -69,6 +69,8 @@ def sh(host: Host, script: str) -> str:
 @contextmanager
 def healthy(host: Host) -> Iterator[None]:
     """A host with room for weights, and with a user that may use Docker: as a Spark's owner has it."""
+    (host.control / "docker.log").touch()
+    (host.control / "docker.log").chmod(0o666)  # the counting shim writes as whoever calls docker
     sh(host, f"mkdir -p {CACHE} && mount -t tmpfs -o size=400g tmpfs {CACHE}")
     sh(host, f"id {USER} 2>/dev/null || useradd --create-home --shell /bin/bash --password '*' {USER}")
     sh(host, f"usermod -G docker {USER} && mkdir -p /home/{USER}/.cache/huggingface")
@@ -229,7 +231,10 @@ def lease_place(host: Host, stack: ExitStack) -> None:
 
 
 def small_frames(host: Host, stack: ExitStack) -> None:
-    sh(host, "ip link add fast0 type dummy && ip addr add 192.168.177.1/24 dev fast0")
+    sh(
+        host,
+        "ip link add fast0 type veth peer name fast1 && ip link set fast1 up && ip addr add 192.168.177.1/24 dev fast0",
+    )
     stack.callback(sh, host, "ip link delete fast0")
 
 
