@@ -77,7 +77,7 @@ def found_of(spark: str, container: Json, inspected: Sequence[Json]) -> Found:
     try:
         outcome = read_inspected(json.dumps(list(inspected)), f"{spark}: {name}")
     except Invalid as invalid:
-        return Found(spark=spark, container=name, why=str(invalid))
+        return Found(spark=spark, container=name, why=_refused(invalid))
     (imported,) = outcome.imported
     recipe = imported.recipe
     if not (recipe.get("gpus") or recipe.get("port") or recipe.get("ports")):
@@ -159,9 +159,13 @@ def _checked(found: Found, sparks: Mapping[str, Json], recipes: Sequence[Source]
     try:
         load_sources([Source(found.imported.name, text.encode()[:MAX_BYTES])], recipes)
     except Invalid as invalid:
-        problem = invalid.problems[0]
-        return replace(found, imported=None, why=f"it can't be declared as it is: {problem.field}: {problem.message}")
+        return replace(found, imported=None, why=_refused(invalid))
     return found
+
+
+def _refused(invalid: Invalid) -> str:
+    problem = invalid.problems[0]
+    return f"it can't be declared as it is: {problem.field}: {problem.message}"
 
 
 def _declared(imported: Imported) -> Json:

@@ -44,7 +44,7 @@ def read_info(case: Case) -> dict[str, Any] | None:
 
 def _command(case: Case) -> Finding:
     if case.text("dockercli") is not None:
-        return ok("docker", case.said("dockercli"))
+        return ok("docker", case.said("dockercli") or "it is there")
     if not case.missing("dockercli"):
         return unknown("docker", f"`docker --version` failed: {case.said('dockercli') or 'no answer'}")
     elsewhere = next((path for path in (case.text("elsewhere") or "").split() if path.endswith("/docker")), None)
