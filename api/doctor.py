@@ -25,6 +25,7 @@ from state.load import Loaded
 AT_ONCE: Final = 16  # Sparks
 ADDRESS: Final = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[^\]\s]+\]|[^@:\s]+)(?::(?P<port>\d{1,5}))?")
 Tell = Callable[[str, str], None]  # Spark, what is being done
+Asked = tuple[str, Spark, Wanted]  # under which name, where, and what is wanted of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +58,17 @@ def spark_at(address: str) -> Spark:
         raise Unusable(what) from None
 
 
-def named(names: Sequence[str], desired: Path, environ: Mapping[str, str]) -> list[tuple[str, Spark, Wanted, bool]]:
-    """The Sparks of these names or addresses; all that are declared if none is given. Raises Invalid, Unusable.
-
-    The last of each says whether it is declared by that name.
-    """
+def named(names: Sequence[str], desired: Path, environ: Mapping[str, str]) -> list[Asked]:
+    """The Sparks of these names or addresses; all that are declared if none is given. Raises Invalid, Unusable."""
     there = desired.exists() or any(name.startswith("SPARK") and name.endswith("_HOST") for name in environ)
     loaded = load_desired(desired, environ) if there or not names else None
     declared = loaded.desired.sparks if loaded is not None else {}
-    found = list[tuple[str, Spark, Wanted, bool]]()
+    found = list[Asked]()
     for name in names or declared:
         if name in declared and loaded is not None:
-            found.append((name, declared[name], wanted_of(name, loaded), True))
+            found.append((name, declared[name], wanted_of(name, loaded)))
         elif re.search(r"[@.:]", name):
-            found.append((name, spark_at(name), Wanted(), False))
+            found.append((name, spark_at(name), Wanted()))
         else:
             known = ", ".join(declared) or "none"
             what = f"no Spark is called {name} in {desired} (there are: {known}); one that is not declared is user@host"
@@ -98,13 +96,13 @@ def wanted_of(name: str, loaded: Loaded) -> Wanted:
     )
 
 
-async def look(sparks: Sequence[tuple[str, Spark, Wanted, bool]], reach: Reach, tell: Tell) -> list[Examined]:
+async def look(sparks: Sequence[Asked], reach: Reach, tell: Tell) -> list[Examined]:
     """All of them, several at once, in the order given."""
     room = asyncio.Semaphore(AT_ONCE)
 
-    async def one(name: str, spark: Spark, wanted: Wanted, declared: bool) -> Examined:
+    async def one(name: str, spark: Spark, wanted: Wanted) -> Examined:
         key = spark.key or (str(reach.key) if reach.key else "")
-        case = Case(name=name, spark=spark, wanted=wanted, declared=declared, key=key)
+        case = Case(name=name, spark=spark, wanted=wanted, key=key)
         async with room:
             case = await examine(reach.link(name, spark), case, lambda what: tell(name, what))
         return Examined(case=case, findings=judge(case))
@@ -129,10 +127,12 @@ def as_json(all_of_them: Sequence[Examined]) -> dict[str, Any]:
 
 
 def told(examined: Examined) -> Iterator[str]:
-    """What is not well, one paragraph for each finding: what, why, and what to do."""
-    for finding in examined.of(Verdict.FAIL, Verdict.WARN, Verdict.UNKNOWN):
-        if finding.verdict is Verdict.UNKNOWN and not finding.fix and "see above" in finding.message:
-            continue
+    """What is not well, one paragraph for each finding: what, why, and what to do.
+
+    What is unknown while something fails is most likely unknown because of that.
+    """
+    unknown = () if examined.of(Verdict.FAIL) else (Verdict.UNKNOWN,)
+    for finding in examined.of(Verdict.FAIL, Verdict.WARN, *unknown):
         yield f"{examined.case.name}: {finding.check}: {finding.verdict}: {finding.message}"
         yield f"    why: {finding.why}"
         place = "here" if finding.where == "here" else f"on {examined.case.name}"

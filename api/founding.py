@@ -185,7 +185,8 @@ def _workload(found: Found) -> Iterator[str]:
     yield comment(f"here: sparkkeep run {imported.name}", deep=4)
     for lost in found.lost:
         yield comment(f"Not carried: {lost}", deep=2)
-    yield indent(yaml_text({imported.name: _declared(imported)}), "  ")
+    text = yaml_text({imported.name: _declared(imported)})
+    yield indent(re.sub(r'^  "on": ', "  on: ", text, flags=re.MULTILINE), "  ")  # as everybody writes it
 
 
 def _secrets(recipe: Json) -> set[str]:

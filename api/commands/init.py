@@ -120,7 +120,7 @@ def _found(sparks: Sequence[Named], data: Path, owner: str | None, *, yes: bool)
     for name, spark in sparks:
         _agree(name, spark, reach, kept, yes=yes)
     wanted = Wanted(owner=owner or Settings().owner)
-    given = [(*each, wanted, False) for each in sparks]
+    given = [(*each, wanted) for each in sparks]
     examined = asyncio.run(look(given, reach, lambda name, what: note(f"{name}: {what}")))
     _refuse_unfit(examined, wanted.owner)
 

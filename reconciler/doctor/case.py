@@ -53,7 +53,6 @@ class Case:
     name: str
     spark: Spark
     place: Place | None = None
-    declared: bool = True  # by this name in a desired state; otherwise it was named by its address
     key: str = ""  # the private key that was shown; empty: the agent's and the usual ones
     addresses: tuple[str, ...] = ()
     broken: Broken | None = None

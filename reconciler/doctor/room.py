@@ -43,6 +43,8 @@ def shown(size: int) -> str:
 
 def _disk(case: Case, check: str, part: str, what: str, least: tuple[int, int], *look: str) -> Finding:
     text = case.text(part)
+    if text is None and part == "diskdocker":
+        return unknown(check, "could not be asked while the Engine does not answer")
     free, total = disk(text) if text is not None else (None, None)
     if free is None or total is None:
         return unknown(check, f"could not be asked: {case.said(part) or 'no answer'}")

@@ -38,8 +38,10 @@ def _well(case: Case, step: str) -> str:
     through = f"through {case.spark.jump or 'the jump host of ~/.ssh/config'}"
     match step:
         case "name":
+            if place.jumped:
+                return f"{place.host} is reached {through}"
             found = ", ".join(case.addresses[:2])
-            return f"it is reached {through}" if place.jumped else f"{place.host} is {found or place.host}"
+            return f"{place.host} is {found}" if found != place.host else f"{place.host} is an address"
         case "port":
             return f"port {place.port} takes connections" + (f" {through}" if place.jumped else "")
         case "ssh":
@@ -104,6 +106,7 @@ def _ssh(case: Case, broken: Broken) -> Finding:
 
 
 def _host_key(case: Case, broken: Broken) -> Finding:
+    """Plain ssh asks, and writes what was agreed where it is read here too; `sparkkeep trust` needs a server."""
     shown = broken.detail
     if broken.reason == "HostKeyChanged":
         name = case.place.host if case.place else case.spark.host
@@ -113,21 +116,16 @@ def _host_key(case: Case, broken: Broken) -> Finding:
             "host-key",
             f"{broken.message}. On its own screen, `{ON_SCREEN}` shows what it should be",
             join(("ssh-keygen", "-R", entry)),
-            _trusting(case),
+            case.ssh("true"),
             where="here",
             why="it was installed anew, or somebody stands between: nothing is done there until a person compared it",
         )
     return fail(
         "host-key",
         f"its host key is not known here yet: {shown}. Compare it with what `{ON_SCREEN}` shows on its own screen",
-        _trusting(case),
+        case.ssh("true"),
         where="here",
     )
-
-
-def _trusting(case: Case) -> str:
-    """Declared ones are trusted by name. Plain ssh asks for any, and writes what was agreed where it is read here."""
-    return join(("sparkkeep", "trust", case.name)) if case.declared else case.ssh("true")
 
 
 def _login(case: Case, broken: Broken) -> Finding:

@@ -64,12 +64,11 @@ def test_all_that_are_declared_with_what_is_wanted_of_each(desired: Path) -> Non
     )
     assert second[2].ports == {8123: "web"}, "the other ranks of a group listen nowhere"
     assert second[2].groups == ("both",)
-    assert first[3]
 
 
 def test_one_that_is_not_declared_is_its_address(desired: Path) -> None:
-    ((name, spark, wanted, declared),) = named(["me@10.0.0.9"], desired, {})
-    assert (name, spark.host, spark.user, wanted, declared) == ("me@10.0.0.9", "10.0.0.9", "me", Wanted(), False)
+    ((name, spark, wanted),) = named(["me@10.0.0.9"], desired, {})
+    assert (name, spark.host, spark.user, wanted) == ("me@10.0.0.9", "10.0.0.9", "me", Wanted())
 
 
 def test_a_name_that_is_not_there_is_refused_with_those_that_are(desired: Path, tmp_path: Path) -> None:
