@@ -269,7 +269,7 @@ FAULTS = (
           seed=bashrc("echo Welcome to $(hostname)\n")),
     Fault(name=".bashrc that ends", check="shell", verdict="fail", words="does not run what it is given",
           seed=bashrc("exit 0\n"), reached=False),
-    Fault(name="account without a shell", check="shell", verdict="fail", words="not available", mended=True,
+    Fault(name="account without a shell", check="shell", verdict="fail", words="does not run what it is given", mended=True,
           seed=lambda host, _: host.set_login_shell("/usr/sbin/nologin"), reached=False),
     Fault(name="no docker", check="docker", verdict="fail", words="docker", seed=no_docker, also=ENGINE),
     Fault(name="not in the group docker", check="docker-group", verdict="fail", words="is not in the group docker",
