@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -24,6 +24,9 @@ from api.proxies.wire import Wire
 OK: Final = 200
 LONGEST: Final = 64 * 2**20
 """Bytes of a transcript: a day of talk has less."""
+
+WORDS: Final = "words"
+SPEAKERS: Final = "speakers"
 
 Answered = tuple[int, bytes, bytes]
 """A server's answer: status, Content-Type, body."""
@@ -72,7 +75,11 @@ class Sent:
 
 
 class Inquiry:
-    """About one sound. `refused`: what the model has said to the same question in other words."""
+    """About one sound.
+
+    `refused`: what the model has said to the same question in other words. `steps`: how far each server is (`waiting`
+    for it, `asked`, `done`).
+    """
 
     def __init__(
         self,
@@ -84,8 +91,12 @@ class Inquiry:
         target: bytes,
         request_id: bytes,
         told: Callable[[Decision | None], None],
+        patience: float | None = None,
     ) -> None:
-        """`boundary`, `target`: of the request. `told` is called with each decision about the model, None: it waits."""
+        """`boundary`, `target`: of the request. `told` is called with each decision about the model, None: it waits.
+
+        `patience`: seconds that each server has until it begins to answer, if not the usual ones.
+        """
         self.wire = wire
         self.head = head
         self.spool = spool
@@ -95,10 +106,16 @@ class Inquiry:
         self.refused: Answered | None = None
         self._who: Decision | None = None
         self._told_of = told
+        self._patience = patience
+        self.steps: dict[str, str] = {}
 
     def _told(self, decision: Decision | None) -> None:
         self._who = decision or self._who
+        self.steps[WORDS] = "waiting" if decision is None else "asked"
         self._told_of(decision)
+
+    def _told_of_speakers(self, decision: Decision | None) -> None:
+        self.steps[SPEAKERS] = "waiting" if decision is None else "asked"
 
     @property
     def _name(self) -> str:
@@ -106,12 +123,13 @@ class Inquiry:
 
     def itself(self, call: Call) -> Errand:
         """What is wanted of the model, to be asked in its caller's words."""
-        return Errand(self.wire, call, self._told)
+        return Errand(self.wire, call, self._told, self._patience)
 
     async def heard(self, asked: Wanted, call: Call) -> Heard:
         """The words, with their times."""
         sent = Sent(self, partial(with_times, asked, self.boundary), self.target, plain=True)
         status, kind, body = await self._asked_for(call, sent, self._told)
+        self.steps[WORDS] = "done"
         if status != OK:
             raise Said(*(self.refused or (status, kind, body)))
         try:
@@ -152,7 +170,8 @@ class Inquiry:
         sent = Sent(self, letter, diarizer.path.encode(), plain=True)
         second = Call(method="POST", path=diarizer.path, model=diarizer.name, who=call.who)
         try:
-            status, _, body = await self._asked_for(second, sent, lambda _: None)
+            status, _, body = await self._asked_for(second, sent, self._told_of_speakers)
+            self.steps[SPEAKERS] = "done"
             if status == OK:
                 return await asyncio.to_thread(turns.turns, body)
             failed = Refused(502, "DiarizerFailed", f"it answers {status}: {errors.heard(status, body).message}")
@@ -169,7 +188,7 @@ class Inquiry:
 
     async def _asked_for(self, call: Call, sent: Sent, told: Callable[[Decision | None], None]) -> Answered:
         """The whole answer of whoever is asked. Raises Refused."""
-        errand = Errand(self.wire, call, told)
+        errand = Errand(self.wire, call, told, self._patience)
         well = True
         try:
             conversation, head = await errand.ask(sent)
@@ -180,6 +199,26 @@ class Inquiry:
             raise Refused(502, "BackendFailed", message, retry_after=2) from None
         finally:
             errand.end(answered=well)
+
+
+def as_told(form: str, kind: bytes, body: bytes, names: Iterable[str] = ()) -> Told | None:
+    """What a model has said itself, so that any other format can be made of it; None: that can't be read.
+
+    Its speakers are taken as they are called.
+    """
+    if kind.lower().startswith(b"text/plain") and form in {"json", "text"}:
+        return formats.plain(Heard(text=body.decode(errors="replace").strip(), words=(), duration=0.0))
+    try:
+        said = json.loads(body)
+        heard = words.heard(said)
+        if form != "diarized_json":
+            return formats.plain(heard)
+        found = turns.turns(body)
+    except (Unreadable, ValueError, RecursionError):
+        return None
+    transcript = merge(heard.words, found)
+    known = {turn.speaker for turn in found}
+    return Told(heard=heard, transcript=transcript, names={name: name for name in (*names, *known)})
 
 
 async def answered(conversation: Conversation, head: AnswerHead, most: int) -> Answered:
