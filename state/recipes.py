@@ -111,6 +111,9 @@ class Probe(Declared):
     """How long an answer may take."""
     failures: Annotated[int, Field(strict=True, ge=1, le=100)] = 3
     """Unanswered questions in a row after which the instance counts as failed."""
+    known_answer: bool = True
+    """Whether the answer has to be the right one where it is known: English words that are said, texts that are alike.
+    `false` for a model that can't know it, such as one that hears another language: then any answer will do."""
 
 
 def _probe_shorthand(value: object) -> object:

@@ -144,4 +144,5 @@ def _probe(recipe: Recipe, page: str, model: str) -> ProbeSpec:
         failures=probe.failures,
         health=page,
         model=model,
+        known_answer=probe.known_answer,
     )
