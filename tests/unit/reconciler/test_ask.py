@@ -93,7 +93,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encodi
 
 
 async def test_sound_goes_out_whole_and_a_chunked_answer_comes_back(host: RemoteHost, server: Server) -> None:
-    server.answer = CHUNKED + b'5\r\n{"tex\r\n8\r\nt": "a"}\r\n0\r\n\r\n'
+    server.answer = CHUNKED + b'5\r\n{"tex\r\nc\r\nt": "1 2 3"}\r\n0\r\n\r\n'
     answer = await host.ask(spec(server, "transcription"))
     where = f"POST /v1/audio/transcriptions on port {server.port}"
     assert answer == Answer(ready=True, message=f"{where} gives a transcript")
