@@ -31,6 +31,10 @@ def _plain(make: Callable[[str, str], Request], spec: ProbeSpec, path: str) -> R
     return make(path, spec.model)
 
 
+def _embedding(spec: ProbeSpec, path: str) -> Request:
+    return texts.embedding_request(path, spec.model, known=spec.known_answer)
+
+
 def _speech(spec: ProbeSpec, path: str) -> Request:
     return sounds.speech_request(path, spec.model, spec.voice)
 
@@ -43,7 +47,7 @@ CANARIES: Final[Mapping[str, Canary]] = {
     "embedding": Canary(
         "/v1/embeddings",
         "vectors",
-        partial(_plain, texts.embedding_request),
+        _embedding,
         texts.embedding_problem,
         texts.embedding_wrong,
     ),

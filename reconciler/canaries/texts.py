@@ -53,9 +53,9 @@ def completion_problem(reply: Reply) -> str | None:
     return None if choice.get("text") or _counted(reply.json(), choice) else "its answer has no token"
 
 
-def embedding_request(path: str, model: str) -> Request:
-    """Three vectors, two of which are alike; `/embed` is TEI's own page, which asks in its own words."""
-    texts = [*ALIKE, UNLIKE]
+def embedding_request(path: str, model: str, *, known: bool = True) -> Request:
+    """Three vectors, two of which are alike, or one if nothing is `known`; `/embed` is TEI's page, in its own words."""
+    texts = [*ALIKE, UNLIKE] if known else [ALIKE[0]]
     if path.endswith("/embed"):
         return posted(path, {"inputs": texts})
     return posted(path, {**_named(model), "input": texts, "encoding_format": "float"})

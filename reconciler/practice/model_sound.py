@@ -106,16 +106,30 @@ def diarization(request: Request) -> Answer:
 
 
 def speech(body: dict[str, Any]) -> Answer:
-    """`/v1/audio/speech`: a WAV whose length follows the text and whose pitch follows the voice. Raises KeyError."""
+    """`/v1/audio/speech`: a sound whose length follows the text and whose pitch follows the voice; WAV or PCM.
+
+    Raises KeyError or ValueError.
+    """
     text, voice = str(body["input"]), str(body.get("voice", "practice"))
+    wanted = str(body.get("response_format", "wav"))
+    if wanted not in {"wav", "pcm"}:
+        raise ValueError("Currently only support response_format: `wav` or `pcm`")
     length = min(LONGEST, max(0.2, len(text) * SECONDS_PER_LETTER))
     pitch = 180 + int(digest(voice)[:2], 16)
     frames = int(RATE * length)
     samples = (int(9000 * math.sin(2 * math.pi * pitch * at / RATE)) for at in range(frames))
+    sound = struct.pack(f"<{frames}h", *samples)
+    if wanted == "pcm":
+        return Answer(body=sound, content_type="audio/pcm")
     target = io.BytesIO()
     with wave.open(target, "wb") as opened:
         opened.setnchannels(1)
         opened.setsampwidth(2)
         opened.setframerate(RATE)
-        opened.writeframes(struct.pack(f"<{frames}h", *samples))
+        opened.writeframes(sound)
     return Answer(body=target.getvalue(), content_type="audio/wav")
+
+
+def voices() -> Answer:
+    """`/v1/audio/voices`, in Kokoro's words: any name is a voice here, these are a few."""
+    return json_answer({"voices": ["alloy", "echo", "practice"]})

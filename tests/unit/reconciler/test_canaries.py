@@ -18,8 +18,10 @@ from reconciler.canaries.exchange import LONGEST, Exchange, Garbled, Reply, Requ
 from reconciler.canaries.sounds import known
 from reconciler.canaries.texts import ALIKE, UNLIKE
 from reconciler.canaries.trying import Question
+from reconciler.engines import _probe
 from reconciler.hosts import Answer
 from reconciler.model import ProbeSpec
+from state.recipes import Recipe
 
 KINDS = tuple(CANARIES)
 CAT, SOFA, TAXES = (*ALIKE, UNLIKE)
@@ -302,6 +304,15 @@ def test_an_answer_that_is_wrong(kind: str, body: Any, problem: str) -> None:
     told = f"POST {CANARIES[kind].path} on port 8000 answers 200, but {problem}"
     assert answered(kind, body) == Answer(ready=False, message=told)
     assert probe.answer(spec(kind, known_answer=False), reply(body)).ready
+
+
+def test_a_server_of_few_inputs_is_asked_for_one_vector() -> None:
+    asked = probe.request(spec("embedding", known_answer=False))
+    assert json.loads(asked.body)["input"] == [CAT]
+    for batch, known_answer in ((None, True), (2, False), (3, True)):
+        pooling = {"batch": batch} if batch else {}
+        recipe = Recipe.model_validate({"image": "a:1", "port": 1, "probe": "embedding", "pooling": pooling})
+        assert _probe(recipe, "/health", "m").known_answer is known_answer
 
 
 def test_speech_that_is_silence() -> None:
