@@ -203,6 +203,8 @@ class Recipe(Declared):
     """How long it may take to answer after its start."""
     probe: Annotated[Probe, as_input(_probe_shorthand, ProbeKind | Probe)] | None = None
     """How to tell that it answers: a kind, or the details; left out: a model engine's health page, else none."""
+    sound: Literal["any", "wav"] = "any"
+    """What sound its server reads: any container, or `wav` (16 kHz, mono) alone, into which others are brought."""
     pooling: Pooling | None = None
     """A model of vectors or of rerank scores: how much it takes at a time, and what is done for it."""
 

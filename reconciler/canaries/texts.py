@@ -77,7 +77,7 @@ def embedding_wrong(reply: Reply) -> str | None:
     """Whether texts that are alike have vectors that are."""
     answer = reply.json()
     entries = answer if isinstance(answer, list) else answer["data"]
-    found = [entry.get("embedding") if isinstance(entry, dict) else entry for entry in entries]
+    found: list[Any] = [entry.get("embedding") if isinstance(entry, dict) else entry for entry in entries]
     if len(found) != len(ALIKE) + 1:
         return f"it gives {len(found)} vectors for {len(ALIKE) + 1} texts"
     sizes = {len(vector) if isinstance(vector, list) else 0 for vector in found}

@@ -35,6 +35,9 @@ class NoAnswer(Exception):
 class Question(Protocol):
     """What a server is sent."""
 
+    async def ready(self, backend: Backend) -> None:
+        """Make sure that it can be sent there. Raises Refused."""
+
     def head(self, backend: Backend) -> bytes:
         """Its head, which depends on who is asked."""
 
@@ -65,6 +68,7 @@ class Conversation:
 
     async def ask(self, question: Question) -> AnswerHead:
         """The head of the answer. Raises NoAnswer."""
+        await question.ready(self.decision.backend)
         link = self._wire.pool.take(self.decision.backend.address)
         self._link = link = link or await self._opened()
         self._room.set()

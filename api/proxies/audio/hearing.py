@@ -65,6 +65,7 @@ class Hearing(Exchange):
         self.spool = sounds.spool(self._spooled)
         self.upload = self.received = Received(head, place, wire.limits, self.spool)
         self._sounds = sounds
+        self._inquiry: Inquiry | None = None
         self._given = False  # the spool is a job's
         self._task: asyncio.Task[None] | None = None
         self._passing: Conversation | None = None
@@ -124,7 +125,7 @@ class Hearing(Exchange):
 
     async def _answer(self, call: Call) -> None:
         asked = wanted(self.received.parts)
-        self._inquiry = Inquiry(
+        self._inquiry = inquiry = Inquiry(
             self.wire,
             self.head,
             self.spool,
@@ -132,6 +133,8 @@ class Hearing(Exchange):
             target=self.place.target,
             request_id=self.reply.request_id,
             told=self._told,
+            raw=asked.raw,
+            decoder=self._sounds.decoder,
         )
         call.model, call.stream = asked.model, asked.stream
         if asked.speakers and self.place.path != _TRANSCRIPTIONS:
@@ -143,14 +146,14 @@ class Hearing(Exchange):
         if self.head.minor and (asked.stream or asked.format in _IN_JSON):
             self._waits, self._beat = EVENTS if asked.stream else BLANKS, 0.0
         able = self._sounds.able(call.path, asked.model, form_of(asked))
-        if able and asked.format != "rttm" and not asked.diarizer and await self._itself(asked, call):
+        if able and asked.format != "rttm" and not asked.diarizer and await self._itself(asked, call, inquiry):
             return
         if asked.speakers:
             diarizer = self._sounds.diarizer(asked.diarizer)
-            told = await self._inquiry.with_speakers(asked, call, diarizer)
+            told = await inquiry.with_speakers(asked, call, diarizer)
         else:
-            told = formats.plain(await self._inquiry.heard(asked, call))
-        if self._inquiry.refused is not None:
+            told = formats.plain(await inquiry.heard(asked, call))
+        if inquiry.refused is not None:
             self._sounds.found_unable(call.path, asked.model, form_of(asked))
         self._tell(asked, told, await asyncio.to_thread(formats.rendered, asked, told))
 
@@ -175,6 +178,8 @@ class Hearing(Exchange):
             request_id=self.reply.request_id,
             told=job.heard_of,
             patience=self.wire.limits.sound_job,
+            raw=asked.raw,
+            decoder=self._sounds.decoder,
         )
         self._given, self.record = True, None
         jobs.add(job, inquiry, self.wire.limits.sound_job)
@@ -191,9 +196,8 @@ class Hearing(Exchange):
 
     # What the model says itself.
 
-    async def _itself(self, asked: Wanted, call: Call) -> bool:
+    async def _itself(self, asked: Wanted, call: Call, inquiry: Inquiry) -> bool:
         """Pass on what it says, unless that is not what was asked for."""
-        inquiry = self._inquiry
         letter = partial(as_it_came, asked, inquiry.boundary)
         errand = inquiry.itself(call)
         try:
@@ -345,6 +349,8 @@ class Hearing(Exchange):
         if task is not None and task is not asyncio.current_task():
             task.cancel()
         self._passing = None
+        if self._inquiry is not None:
+            self._inquiry.close()
         if not self._given:
             self.spool.close()
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from api.proxies.audio import formats, turns, words
 from api.proxies.audio.asking import Conversation, Errand, NoAnswer
+from api.proxies.audio.decoder import WAV_PART, Decoder, wav_header
 from api.proxies.audio.formats import Told
 from api.proxies.audio.merge import Turn, merge
 from api.proxies.audio.spool import Spool
@@ -57,19 +58,31 @@ class Sent:
         self._target = target
         self._plain = plain
 
+    async def ready(self, backend: Backend) -> None:
+        """The sound is there as this server reads it. Raises Refused."""
+        if backend.wav:
+            await self._inquiry.as_wav()
+
+    def _parts(self, backend: Backend) -> tuple[bytes, Spool, bytes]:
+        before, behind = self._letter(backend.model)
+        wav = self._inquiry.wav if backend.wav else None
+        if wav is None:
+            return before, self._inquiry.spool, behind
+        return before.removesuffix(self._inquiry.raw) + WAV_PART + wav_header(wav.size), wav, behind
+
     def head(self, backend: Backend) -> bytes:
         """Its head."""
-        before, behind = self._letter(backend.model)
-        length = len(before) + self._inquiry.spool.size + len(behind)
+        before, sound, behind = self._parts(backend)
+        length = len(before) + sound.size + len(behind)
         known = self._inquiry.request_id
         to = {"target": self._target, "length": length, "request_id": known, "plain": self._plain}
         return asked_of(self._inquiry.head, backend.address, **to)  # type: ignore[arg-type]  # each as it is wanted
 
     async def pieces(self, backend: Backend) -> AsyncIterator[bytes]:
         """Its body."""
-        before, behind = self._letter(backend.model)
+        before, sound, behind = self._parts(backend)
         yield before
-        async for piece in self._inquiry.spool.pieces():
+        async for piece in sound.pieces():
             yield piece
         yield behind
 
@@ -92,11 +105,20 @@ class Inquiry:
         request_id: bytes,
         told: Callable[[Decision | None], None],
         patience: float | None = None,
+        raw: bytes = b"",
+        decoder: Decoder | None = None,
     ) -> None:
-        """`boundary`, `target`: of the request. `told` is called with each decision about the model, None: it waits.
+        """`boundary`, `target`: of the request; `raw`: the header of its part with the sound.
 
-        `patience`: seconds that each server has until it begins to answer, if not the usual ones.
+        `told` is called with each decision about the model, None: it waits. `patience`: seconds that each server has
+        until it begins to answer, if not the usual ones. `decoder`: for servers that don't read every sound.
         """
+        self.raw = raw
+        self.wav: Spool | None = None
+        """The sound as WAV, where it had to be brought into that."""
+        self._decoder = decoder
+        self._decoding = asyncio.Lock()
+        self._is_wav = False
         self.wire = wire
         self.head = head
         self.spool = spool
@@ -120,6 +142,18 @@ class Inquiry:
     @property
     def _name(self) -> str:
         return self._who.backend.key if self._who is not None else "the model"
+
+    async def as_wav(self) -> None:
+        """Bring the sound into WAV of 16 kHz, unless it is that. Raises Refused, OSError."""
+        async with self._decoding:
+            if self.wav is None and not self._is_wav and self._decoder is not None:
+                self.wav = await self._decoder.decoded(self.spool)
+                self._is_wav = self.wav is None
+
+    def close(self) -> None:
+        """Nothing more is asked."""
+        if self.wav is not None:
+            self.wav.close()
 
     def itself(self, call: Call) -> Errand:
         """What is wanted of the model, to be asked in its caller's words."""

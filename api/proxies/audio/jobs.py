@@ -103,6 +103,7 @@ class Job:
         finally:
             if self.failure is not None:
                 cause, status = self.failure.reason, self.failure.status
+            inquiry.close()
             self._spool.close()
             self._record.ended(cause, status=status, received=self.size, sent=0, beginning=b"", end=b"")
             self.state = state

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from api.proxies.audio.asked_jobs import AskedJobs
+from api.proxies.audio.decoder import Decoder
 from api.proxies.audio.hearing import Hearing
 from api.proxies.audio.inquiry import Diarizer
 from api.proxies.audio.jobs import PATH, Jobs
@@ -45,6 +46,7 @@ class Sounds:
         self.room = room or Room()
         self.jobs = jobs or Jobs()
         self._folder = spool
+        self.decoder = Decoder(self.spool)
         self._diarizers = diarizers
         self._usual = usual
         self._now = now

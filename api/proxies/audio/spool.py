@@ -162,6 +162,12 @@ class Spool:
             at += len(piece)
             yield piece
 
+    def descriptor(self) -> int:
+        """Another descriptor of the file, for a process of its own; whoever gets it closes it. Raises OSError."""
+        if self._file is None:
+            raise OSError("nothing was spooled")
+        return os.dup(self._file.fileno())
+
     def _read(self, at: int) -> bytes:
         return b"" if self._file is None else os.pread(self._file.fileno(), PIECE, at)
 
