@@ -20,7 +20,9 @@ from api.environment import Completion
 from api.folder import DataFolder, Unusable
 from api.notify.notifier import Notifier
 from api.proxies.audio.declared import diarizers
+from api.proxies.audio.jobs import Jobs
 from api.proxies.audio.sounds import Sounds
+from api.proxies.audio.spool import Room
 from api.proxies.dialects import Learned, translation
 from api.proxies.embeddings.factory import dividing
 from api.proxies.local import Local
@@ -210,6 +212,13 @@ async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, spool:
     context.app_keys = Keys(lambda: settings().keys, secrets.get, context.records.under_way_of)
     context.records.heard.append(context.app_keys.heard)
     learned = Learned()
+    sounds = Sounds(
+        spool,
+        lambda: diarizers(store.current.loaded.resolved),
+        usual=lambda: settings().diarizer,
+        room=Room(lambda: settings().spool),
+        jobs=Jobs(lambda: settings().sound_jobs, lambda: settings().keep_sound_jobs),
+    )
     context.wire = Wire(
         fleet,
         observer=context.records,
@@ -218,9 +227,10 @@ async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, spool:
         translate=partial(translation, spoken=learned),
         lacks=learned.lacks,
         divide=dividing,
-        audio=Sounds(spool, lambda: diarizers(store.current.loaded.resolved), usual=lambda: settings().diarizer),
+        audio=sounds,
     )
     tending.callback(context.wire.close)
+    tending.push_async_callback(sounds.jobs.close)
 
 
 @asynccontextmanager

@@ -220,7 +220,8 @@ class ProbeSpec(Value):
     """How to ask an instance whether it serves. Durations in seconds.
 
     Kinds of models are asked twice: for their health page every `interval`, and for their canary at `path` (left
-    at its default: the kind's own) every `canary_interval`, by the name that the model is served by.
+    at its default: the kind's own) every `canary_interval`, by the name that the model is served by. Its answer has to
+    be the right one, unless there is no `known_answer`.
     """
 
     kind: str = "none"
@@ -232,6 +233,7 @@ class ProbeSpec(Value):
     health: str = "/health"
     model: str = ""
     voice: str = "alloy"
+    known_answer: bool = True
     canary_interval: float = 60.0
     canary_timeout: float = 60.0
     canary_failures: int = 3

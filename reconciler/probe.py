@@ -86,6 +86,8 @@ def answer(spec: ProbeSpec, reply: Reply) -> Answer:
     if status != HTTPStatus.OK:
         return Answer(ready=False, message=_refusal(spec, reply))
     problem = kind.problem(reply)
+    if problem is None and spec.known_answer and kind.wrong is not None:
+        problem = kind.wrong(reply)
     if problem is None:
         return Answer(ready=True, message=f"{asked} gives {kind.gives}")
     said = words(reply)

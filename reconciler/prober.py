@@ -204,7 +204,7 @@ async def _either(canary: asyncio.Task[tuple[Answer, float | None]] | None, seco
 def _question(start: Start) -> tuple[object, ...]:
     """What of it an answer depends on: other pauses between the questions make no other server."""
     container, began, spec = start
-    return container, began, spec.kind, spec.port, spec.path, spec.health, spec.model, spec.voice
+    return container, began, spec.kind, spec.port, spec.path, spec.health, spec.model, spec.voice, spec.known_answer
 
 
 def _news(before: ProbeResult, after: ProbeResult, limit: int) -> bool:

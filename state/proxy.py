@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from state.declared import Declared
-from state.fields import Duration, Name, Steers
+from state.fields import Duration, Name, Size, Steers
 
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 
@@ -49,6 +49,13 @@ class Proxy(Declared):
     such as 30s; new ones go elsewhere or wait meanwhile. 0: not at all. What is broken is never waited for."""
     diarizer: Annotated[Name | None, Steers("transcripts with speakers")] = None
     """The workload that is asked who speaks, where a request names none and several could."""
+    spool: Annotated[Size, Steers("how many sounds are taken at once")] = 8 * 2**30
+    """What all sounds that are being transcribed may take of sparkkeep's own disk, in the data folder. One for which
+    there is no room is refused with 507 and `Retry-After`."""
+    sound_jobs: Annotated[int, Field(strict=True, ge=0, le=1_000), Steers("transcripts that nobody waits for")] = 16
+    """How many transcripts may be under way or kept for those who asked with `Prefer: respond-async`."""
+    keep_sound_jobs: Annotated[Duration, Steers("transcripts that nobody waits for")] = 3600.0
+    """How long such a transcript is kept when it is done, such as 1h."""
     keep_requests: Annotated[int, Field(strict=True, ge=0, le=10_000), Steers("records of requests")] = 500
     """How many requests are remembered after their end, without what was said in them."""
     capture: Annotated[list[Name], Field(max_length=64), Steers("records of requests")] = []

@@ -111,6 +111,9 @@ class Probe(Declared):
     """How long an answer may take."""
     failures: Annotated[int, Field(strict=True, ge=1, le=100)] = 3
     """Unanswered questions in a row after which the instance counts as failed."""
+    known_answer: bool = True
+    """Whether the answer has to be the right one where it is known: English words that are said, texts that are alike.
+    `false` for a model that can't know it, such as one that hears another language: then any answer will do."""
 
 
 def _probe_shorthand(value: object) -> object:
@@ -200,6 +203,8 @@ class Recipe(Declared):
     """How long it may take to answer after its start."""
     probe: Annotated[Probe, as_input(_probe_shorthand, ProbeKind | Probe)] | None = None
     """How to tell that it answers: a kind, or the details; left out: a model engine's health page, else none."""
+    sound: Literal["any", "wav"] = "any"
+    """What sound its server reads: any container, or `wav` (16 kHz, mono) alone, into which others are brought."""
     pooling: Pooling | None = None
     """A model of vectors or of rerank scores: how much it takes at a time, and what is done for it."""
 

@@ -20,6 +20,9 @@ STREAM: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
     b"x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n"
 )
+JSON: Final = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-accel-buffering: no\r\ntransfer-encoding: chunked\r\n"
+)
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 

@@ -29,6 +29,8 @@ class Backend:
     engine: str = "container"
     way: Way | None = None
     """How it is asked for vectors and scores; None: as its engine usually is."""
+    wav: bool = False
+    """Whether it reads nothing but WAV of 16 kHz, mono."""
     key: str = field(init=False, compare=False)
     """What tells it from every other: `workload@spark`."""
     place: tuple[str, str] = field(init=False, compare=False)

@@ -93,6 +93,14 @@ class Head:
         head.length = int(length)
         return head
 
+    def without(self, *gone: bytes) -> Head:
+        """The same without these fields."""
+        head = self.resized(self.names.get(b"content-length", b"0"))
+        head.length, head.sent = self.length, {}
+        head.fields = [(name, value) for name, value in self.fields if name.lower() not in gone]
+        head.names = {name: value for name, value in self.names.items() if name not in gone}
+        return head
+
     def _length(self, names: dict[bytes, bytes]) -> int:
         length, coding = names.get(b"content-length"), names.get(b"transfer-encoding")
         if coding is not None:

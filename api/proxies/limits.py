@@ -32,6 +32,11 @@ class Limits:
     """
     beat: float = 10
     """Between two keep-alives."""
+    silence: float = 45
+    """Before an answer in JSON that takes so long is begun with blanks, which a timeout on the way does not survive
+    without."""
+    sound_job: float = 6 * 3600
+    """For a transcript that nobody waits for."""
     drain: float = 4.5
     """For answers under way when the server ends; then streams are told."""
 

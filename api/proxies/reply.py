@@ -93,12 +93,18 @@ class Reply:
 
     def waiting(self, what: str, *, closes: bool) -> bytes:
         """A keep-alive of a stream, with a head before the first."""
-        said = chunk(answers.comment(f"waiting {what}"))
+        return self._early_head(answers.STREAM, closes=closes) + chunk(answers.comment(f"waiting {what}"))
+
+    def blank(self, *, closes: bool) -> bytes:
+        """A keep-alive of an answer in JSON, before which blanks may stand; with a head before the first."""
+        return self._early_head(answers.JSON, closes=closes) + chunk(b" ")
+
+    def _early_head(self, head: bytes, *, closes: bool) -> bytes:
         if self.started:
-            return said
+            return b""
         self.started, self.status = True, 200
         named = b"x-request-id: %b\r\n" % self.request_id
-        return b"".join((answers.STREAM, self._said, named, self._connection(closes=closes), b"\r\n", said))
+        return b"".join((head, self._said, named, self._connection(closes=closes), b"\r\n"))
 
     def error(self, trouble: Trouble) -> bytes:
         """The end of a stream of which nothing but the head has gone."""

@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from reconciler.canaries.texts import ALIKE
 from reconciler.engines import caches, container, llamacpp, nim, sglang, trtllm, vllm
 from reconciler.engines.mods import Digests, with_mods
 from reconciler.engines.seat import Fabric, Seat, seats, solo
 from reconciler.engines.start import NotLaunchable, Start, past_the_entrypoint
 from reconciler.model import LaunchSpec, ProbeSpec, Value
 from state.engines import given
+from state.pooling import Pooling
 from state.recipes import Probe, Recipe, SecretRef
 
 __all__ = [
@@ -132,6 +134,11 @@ def _spec(recipe: Recipe) -> LaunchSpec:
     )
 
 
+def _few(pooling: Pooling | None) -> bool:
+    """Whether its server takes too few texts at once to be asked which of them are alike."""
+    return pooling is not None and pooling.batch is not None and pooling.batch < len(ALIKE) + 1
+
+
 def _probe(recipe: Recipe, page: str, model: str) -> ProbeSpec:
     """The probe of an effective recipe, with the port that it asks, and the model's name there."""
     probe = recipe.probe or Probe(kind="none")
@@ -144,4 +151,5 @@ def _probe(recipe: Recipe, page: str, model: str) -> ProbeSpec:
         failures=probe.failures,
         health=page,
         model=model,
+        known_answer=probe.known_answer and not _few(recipe.pooling),
     )

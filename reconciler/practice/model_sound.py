@@ -9,6 +9,7 @@ import wave
 from email import message_from_bytes
 from typing import Any, Final
 
+from reconciler.canaries.sounds import known
 from reconciler.practice.clock import digest
 from reconciler.practice.http_server import Answer, Request, json_answer
 
@@ -17,6 +18,8 @@ LONGEST: Final = 3.0
 SECONDS_PER_LETTER: Final = 0.05
 TURN: Final = 2.0  # seconds until the other speaker has the word
 UNKNOWN_LENGTH: Final = 1.0
+KNOWN: Final = "One, two, three, four, five."
+"""The one sound whose words a practice model knows: the canary's."""
 
 
 def parts(request: Request) -> list[tuple[str, bytes]]:
@@ -55,7 +58,11 @@ def transcription(request: Request) -> Answer:
     """`/v1/audio/transcriptions`: json, text or verbose_json, in vLLM's words no other. Raises ValueError."""
     fields = form(request)
     length = seconds(fields["file"])
-    text = f"This is practice transcript {digest(fields['file'].hex())[:4]} of {length:.1f} seconds."
+    text = (
+        KNOWN
+        if fields["file"] == known()
+        else f"This is practice transcript {digest(fields['file'].hex())[:4]} of {length:.1f} seconds."
+    )
     wanted = fields.get("response_format", b"json").decode()
     if wanted == "text":
         return Answer(body=f"{text}\n".encode(), content_type="text/plain; charset=utf-8")
@@ -99,16 +106,30 @@ def diarization(request: Request) -> Answer:
 
 
 def speech(body: dict[str, Any]) -> Answer:
-    """`/v1/audio/speech`: a WAV whose length follows the text and whose pitch follows the voice. Raises KeyError."""
+    """`/v1/audio/speech`: a sound whose length follows the text and whose pitch follows the voice; WAV or PCM.
+
+    Raises KeyError or ValueError.
+    """
     text, voice = str(body["input"]), str(body.get("voice", "practice"))
+    wanted = str(body.get("response_format", "wav"))
+    if wanted not in {"wav", "pcm"}:
+        raise ValueError("Currently only support response_format: `wav` or `pcm`")
     length = min(LONGEST, max(0.2, len(text) * SECONDS_PER_LETTER))
     pitch = 180 + int(digest(voice)[:2], 16)
     frames = int(RATE * length)
     samples = (int(9000 * math.sin(2 * math.pi * pitch * at / RATE)) for at in range(frames))
+    sound = struct.pack(f"<{frames}h", *samples)
+    if wanted == "pcm":
+        return Answer(body=sound, content_type="audio/pcm")
     target = io.BytesIO()
     with wave.open(target, "wb") as opened:
         opened.setnchannels(1)
         opened.setsampwidth(2)
         opened.setframerate(RATE)
-        opened.writeframes(struct.pack(f"<{frames}h", *samples))
+        opened.writeframes(sound)
     return Answer(body=target.getvalue(), content_type="audio/wav")
+
+
+def voices() -> Answer:
+    """`/v1/audio/voices`, in Kokoro's words: any name is a voice here, these are a few."""
+    return json_answer({"voices": ["alloy", "echo", "practice"]})

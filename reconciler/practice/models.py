@@ -131,6 +131,8 @@ class ModelServer:
                     "max_model_len": model_answers.MAX_MODEL_LEN,
                 }
                 return json_answer({"object": "list", "data": [entry]})
+            case "/v1/audio/voices":
+                return model_sound.voices()
             case "/args":
                 return Answer(body=f"{json.dumps(spec.argv, ensure_ascii=False)}\n".encode())
             case "/env":

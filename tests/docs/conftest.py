@@ -53,6 +53,9 @@ services:
   speakers:
     recipe: {image: 'python:3.13-slim', port: 8200, memory: 64MiB, probe: diarization}
     on: spark-1
+  kokoro:
+    recipe: {image: 'python:3.13-slim', port: 8205, memory: 64MiB, probe: speech}
+    on: spark-1
   hello:
     recipe:
       image: python:3.13-slim
@@ -66,7 +69,7 @@ LLAMA_SWAP = "models: {qwen: {cmd: 'llama-server --port ${PORT} -hf Qwen/Qwen3-8
 SPARKRUN = "{recipe_version: '2', model: org/Some-8B, runtime: vllm, container: 'ghcr.io/org/image:1', defaults: {port: 8010}}\n"
 WEBHOOK = "the-words-of-the-webhook"
 
-WORKLOADS = 6  # of these
+WORKLOADS = 7  # of these
 CALM = 8  # looks, a quarter of a second apart
 
 

@@ -15,7 +15,7 @@ OURS = {"sparkkeep", ".venv/bin/sparkkeep"}
 OTHERS = {
     "make", "git", "cd", "ssh", "ssh-copy-id", "ssh-keygen", "docker", "systemctl", "journalctl", "sudo", "cp", "mv",
     "rm", "tar", "sed", "printf", "chmod", "chown", "umask", "mkdir", "openssl", "python3", "python3.11", "timedatectl",
-    ".venv/bin/python", "/opt/vllm/bin/pip",
+    ".venv/bin/python", "/opt/vllm/bin/pip", "/opt/speech/bin/pip", "apt-get",
 }  # fmt: skip
 GENERAL = {"--help", "-h"}
 

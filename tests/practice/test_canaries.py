@@ -21,7 +21,7 @@ LINE = "docker run -d --name one --network host img:1 --port 8000 --served-model
 GIVES = {
     "chat": "POST /v1/chat/completions on port 8000 gives a token",
     "completion": "POST /v1/completions on port 8000 gives a token",
-    "embedding": "POST /v1/embeddings on port 8000 gives a vector",
+    "embedding": "POST /v1/embeddings on port 8000 gives vectors",
     "rerank": "POST /v1/rerank on port 8000 gives scores",
     "transcription": "POST /v1/audio/transcriptions on port 8000 gives a transcript",
     "diarization": "POST /v1/diarize on port 8000 gives segments",

@@ -4,8 +4,10 @@ apart, one that speaks.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
+import wave
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,53 @@ async def test_speech(client: AsyncOpenAI) -> None:
         model="kokoro", voice="alloy", input="Good morning", response_format="wav"
     ) as answer:
         assert (await answer.read()).startswith(b"RIFF")
+
+
+async def test_speech_to_a_file(client: AsyncOpenAI, tmp_path: Path) -> None:
+    async with client.audio.speech.with_streaming_response.create(
+        model="kokoro", voice="alloy", input="Good morning", response_format="wav"
+    ) as answer:
+        await answer.stream_to_file(tmp_path / "said.wav")
+    with wave.open(str(tmp_path / "said.wav")) as opened:
+        assert opened.getnframes() == int(16000 * 0.05 * len("Good morning"))
+    pcm = await client.audio.speech.create(model="kokoro", voice="alloy", input="Good morning", response_format="pcm")
+    assert (tmp_path / "said.wav").read_bytes()[44:] == pcm.content
+    with pytest.raises(openai.BadRequestError, match="only support response_format"):
+        await client.audio.speech.create(model="kokoro", voice="alloy", input="Good morning", response_format="opus")
+
+
+async def test_voices(client: AsyncOpenAI) -> None:
+    found: Any = await client.get("/audio/voices", options={"params": {"model": "kokoro"}}, cast_to=object)
+    assert "alloy" in found["voices"]
+
+
+async def test_a_transcript_in_events(client: AsyncOpenAI) -> None:
+    """Of a server that does not stream."""
+    stream = await client.audio.transcriptions.create(model="whisper", file=SOUND, response_format="json", stream=True)
+    events = [event async for event in stream]
+    assert [event.type for event in events] == ["transcript.text.delta", "transcript.text.done"]
+    assert isinstance(events[-1], TranscriptionTextDoneEvent)
+    assert events[-1].text.endswith(TEXT)
+
+
+async def test_one_that_nobody_waits_for(client: AsyncOpenAI) -> None:
+    later = await client.audio.transcriptions.with_raw_response.create(
+        model="whisper", file=SOUND, response_format="diarized_json", extra_headers={"Prefer": "respond-async"}
+    )
+    assert later.status_code == 202
+    at = later.headers["location"].removeprefix("/v1")
+    job: Any = await client.get(at, cast_to=object)
+    while job["status"] not in {"succeeded", "failed"}:
+        await asyncio.sleep(0.02)
+        job = await client.get(at, cast_to=object)
+    assert job["status"] == "succeeded"
+    said = await client.get(f"{at}/result", cast_to=TranscriptionDiarized)
+    assert [segment.speaker for segment in said.segments] == ["A", "B", "A"]
+    captions = await client.get(f"{at}/result", options={"params": {"response_format": "vtt"}}, cast_to=str)
+    assert captions.startswith("WEBVTT")
+    await client.delete(at, cast_to=object)
+    with pytest.raises(openai.NotFoundError):
+        await client.get(at, cast_to=object)
 
 
 async def test_a_record_of_each(fleet: Fleet, client: AsyncOpenAI) -> None:

@@ -35,6 +35,9 @@ class NoAnswer(Exception):
 class Question(Protocol):
     """What a server is sent."""
 
+    async def ready(self, backend: Backend) -> None:
+        """Make sure that it can be sent there. Raises Refused."""
+
     def head(self, backend: Backend) -> bytes:
         """Its head, which depends on who is asked."""
 
@@ -45,8 +48,9 @@ class Question(Protocol):
 class Conversation:
     """One request on one connection (`upstream.Taker`). `taker`: who gets what comes, once there is one."""
 
-    def __init__(self, wire: Wire, decision: Decision) -> None:
+    def __init__(self, wire: Wire, decision: Decision, patience: float | None = None) -> None:
         self.decision = decision
+        self._patience = wire.limits.first_byte if patience is None else patience
         self._wire = wire
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
@@ -64,17 +68,17 @@ class Conversation:
 
     async def ask(self, question: Question) -> AnswerHead:
         """The head of the answer. Raises NoAnswer."""
-        limits, pool = self._wire.limits, self._wire.pool
-        link = pool.take(self.decision.backend.address)
+        await question.ready(self.decision.backend)
+        link = self._wire.pool.take(self.decision.backend.address)
         self._link = link = link or await self._opened()
         self._room.set()
         link.ask(self, question.head(self.decision.backend), bodiless=False, whole=False)
         self._sending = self._loop.create_task(self._send(link, question))
         try:
-            async with asyncio.timeout(limits.first_byte):
+            async with asyncio.timeout(self._patience):
                 return await self._head
         except TimeoutError:
-            message = f"the model did not begin to answer within {limits.first_byte:g} s"
+            message = f"the model did not begin to answer within {self._patience:g} s"
             raise Refused(504, "BackendTimeout", message) from None
 
     async def _opened(self) -> Link:
@@ -233,12 +237,22 @@ class Conversation:
 
 
 class Errand:
-    """What is wanted of one model: `ask`, and `end` in any case. `told`: is called with each decision."""
+    """What is wanted of one model: `ask`, and `end` in any case.
 
-    def __init__(self, wire: Wire, call: Call, told: Callable[[Decision | None], None] = lambda _: None) -> None:
+    `told` is called with each decision. `patience`: seconds until it has to begin its answer, if not the usual ones.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        call: Call,
+        told: Callable[[Decision | None], None] = lambda _: None,
+        patience: float | None = None,
+    ) -> None:
         self._wire = wire
         self._call = call
         self._told = told
+        self._patience = patience
         self._conversation: Conversation | None = None
         self._began = False
 
@@ -270,14 +284,14 @@ class Errand:
         except NoAnswer as failed:
             if not failed.stale:
                 raise
-        self._conversation = again = Conversation(self._wire, conversation.decision)
+        self._conversation = again = Conversation(self._wire, conversation.decision, self._patience)
         return await again.ask(question)
 
     def _begin(self, decision: Decision) -> Conversation:
         self._wire.routing.began(decision)
         self._began = True
         self._told(decision)
-        self._conversation = Conversation(self._wire, decision)
+        self._conversation = Conversation(self._wire, decision, self._patience)
         return self._conversation
 
     async def _another(self, decision: Decision, *, waits: bool) -> Decision | None:

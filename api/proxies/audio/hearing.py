@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 from api.proxies.audio import formats, words
 from api.proxies.audio.asking import Conversation, Errand, NoAnswer
 from api.proxies.audio.formats import Told
-from api.proxies.audio.inquiry import LONGEST, OK, Inquiry, Said, Sent, answered
+from api.proxies.audio.inquiry import LONGEST, OK, Inquiry, Said, Sent, answered, as_told
+from api.proxies.audio.jobs import PATH, Job, prefers_jobs
 from api.proxies.audio.received import Received
-from api.proxies.audio.spool import Spool
 from api.proxies.audio.wanted import Wanted, as_it_came, form_of, wanted
 from api.proxies.calls import Call, Decision, Field, Refused
 from api.proxies.chunks import LAST, chunk
@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("sparkkeep.proxies")
 
 INTERNAL: Final = 500
+NOT, EVENTS, BLANKS = range(3)
+"""What keeps a connection alive: nothing, comments of a stream, or blanks before JSON."""
 _CANT: Final = frozenset({400, 422, 501})
 """What a server says to a format that it does not have; of speakers some say 500."""
+_IN_JSON: Final = frozenset({"json", "verbose_json", "diarized_json"})
 _LONGEST_ERROR: Final = 64 * 2**10
 _TRANSCRIPTIONS: Final = "/v1/audio/transcriptions"
 
@@ -43,18 +46,33 @@ _TRANSCRIPTIONS: Final = "/v1/audio/transcriptions"
 class Hearing(Exchange):
     """One of them, in the place of an `Exchange`."""
 
-    __slots__ = ("_held_at", "_inquiry", "_passing", "_sounds", "_task", "_waits", "_who", "received", "spool")
+    __slots__ = (
+        "_blanks",
+        "_given",
+        "_held_at",
+        "_inquiry",
+        "_passing",
+        "_sounds",
+        "_task",
+        "_waits",
+        "_who",
+        "received",
+        "spool",
+    )
 
     def __init__(self, sounds: Sounds, client: Client, wire: Wire, head: Head, place: Place, said: bytes) -> None:
         super().__init__(client, wire, head, place, said)
-        self.spool = Spool(sounds.spool, self._spooled)
+        self.spool = sounds.spool(self._spooled)
         self.upload = self.received = Received(head, place, wire.limits, self.spool)
         self._sounds = sounds
+        self._inquiry: Inquiry | None = None
+        self._given = False  # the spool is a job's
         self._task: asyncio.Task[None] | None = None
         self._passing: Conversation | None = None
         self._held_at = 0.0
         self._who: Decision | None = None
-        self._waits = False  # a stream of ours, of which nothing but keep-alives can be said yet
+        self._waits = NOT  # what is said meanwhile of an answer that takes long
+        self._blanks = False  # some was said: of the answer nothing but its body can be told any more
 
     # What it asks for.
 
@@ -107,7 +125,7 @@ class Hearing(Exchange):
 
     async def _answer(self, call: Call) -> None:
         asked = wanted(self.received.parts)
-        self._inquiry = Inquiry(
+        self._inquiry = inquiry = Inquiry(
             self.wire,
             self.head,
             self.spool,
@@ -115,42 +133,90 @@ class Hearing(Exchange):
             target=self.place.target,
             request_id=self.reply.request_id,
             told=self._told,
+            raw=asked.raw,
+            decoder=self._sounds.decoder,
         )
         call.model, call.stream = asked.model, asked.stream
         if asked.speakers and self.place.path != _TRANSCRIPTIONS:
             message = "who speaks is told of transcriptions, not of translations"
             raise Refused(400, "BadValue", message, field="response_format")
+        if prefers_jobs(self.head.names.get(b"prefer", b"")):
+            await self._later(asked, call)
+            return
+        if self.head.minor and (asked.stream or asked.format in _IN_JSON):
+            self._waits, self._beat = EVENTS if asked.stream else BLANKS, 0.0
         able = self._sounds.able(call.path, asked.model, form_of(asked))
-        if able and asked.format != "rttm" and not asked.diarizer and await self._itself(asked, call):
+        if able and asked.format != "rttm" and not asked.diarizer and await self._itself(asked, call, inquiry):
             return
         if asked.speakers:
             diarizer = self._sounds.diarizer(asked.diarizer)
-            self._waits = asked.stream and self.head.minor
-            told = await self._inquiry.with_speakers(asked, call, diarizer)
+            told = await inquiry.with_speakers(asked, call, diarizer)
         else:
-            told = formats.plain(await self._inquiry.heard(asked, call))
-        if self._inquiry.refused is not None:
+            told = formats.plain(await inquiry.heard(asked, call))
+        if inquiry.refused is not None:
             self._sounds.found_unable(call.path, asked.model, form_of(asked))
         self._tell(asked, told, await asyncio.to_thread(formats.rendered, asked, told))
 
+    # What nobody waits for.
+
+    async def _later(self, asked: Wanted, call: Call) -> None:
+        """Whatever it is, it goes on without this connection."""
+        jobs, record = self._sounds.jobs, self.record
+        assert record is not None  # noqa: S101  # there since its head
+        if asked.stream:
+            raise Refused(400, "BadValue", "nobody listens to the stream of a job", field="stream", allowed=["false"])
+        if asked.speakers and asked.diarizer:
+            self._sounds.diarizer(asked.diarizer)
+        jobs.room()
+        job = Job(jobs, self._sounds, call, asked, self.spool, record)
+        inquiry = Inquiry(
+            self.wire,
+            self.head.without(b"prefer"),
+            self.spool,
+            boundary=self.received.boundary,
+            target=self.place.target,
+            request_id=self.reply.request_id,
+            told=job.heard_of,
+            patience=self.wire.limits.sound_job,
+            raw=asked.raw,
+            decoder=self._sounds.decoder,
+        )
+        self._given, self.record = True, None
+        jobs.add(job, inquiry, self.wire.limits.sound_job)
+        await job.begun.wait()
+        if job.failure is not None:
+            jobs.delete(job)
+            self.refuse(job.failure)
+            return
+        body = json.dumps(job.shown()).encode()
+        at = f"{PATH}/{job.id}".encode()
+        fields = [(b"location", at), (b"preference-applied", b"respond-async"), (b"retry-after", b"2")]
+        kind = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        self._own(202, [*kind, *fields], body, "answered")
+
     # What the model says itself.
 
-    async def _itself(self, asked: Wanted, call: Call) -> bool:
+    async def _itself(self, asked: Wanted, call: Call, inquiry: Inquiry) -> bool:
         """Pass on what it says, unless that is not what was asked for."""
-        inquiry = self._inquiry
         letter = partial(as_it_came, asked, inquiry.boundary)
         errand = inquiry.itself(call)
         try:
-            conversation, head = await errand.ask(Sent(inquiry, letter, inquiry.target, plain=False))
+            conversation, head = await errand.ask(Sent(inquiry, letter, inquiry.target, plain=self._waits != NOT))
             if head.status in _CANT or (head.status == INTERNAL and asked.format == "diarized_json"):
                 inquiry.refused = await answered(conversation, head, _LONGEST_ERROR)
                 return False
             if head.status == OK and _is_json(head) and asked.format in {"srt", "vtt"}:
                 self._sounds.found_unable(call.path, asked.model, asked.format)
                 return False
+            if head.status == OK and asked.stream and not head.stream:
+                return await self._not_streamed(asked, call, conversation, head)
             if head.status == OK and _is_json(head) and (asked.format == "diarized_json" or asked.in_words):
                 return await self._looked(asked, call, conversation, head)
-            await self._pass(conversation, head)
+            if self.reply.started and not (self._waits == EVENTS and head.stream):
+                self._whole(*await answered(conversation, head, LONGEST))
+            else:
+                self._waits = NOT
+                await self._pass(conversation, head)
         except NoAnswer as failed:
             self._broke(errand, failed)
         finally:
@@ -167,6 +233,23 @@ class Hearing(Exchange):
             return True
         self._sounds.found_unable(call.path, asked.model, form_of(asked))
         return False
+
+    async def _not_streamed(self, asked: Wanted, call: Call, conversation: Conversation, head: AnswerHead) -> bool:
+        """A whole answer to who asked for a stream: its events are made of it."""
+        _, kind, body = await answered(conversation, head, LONGEST)
+        told = await asyncio.to_thread(as_told, asked.format, kind, body, asked.names)
+        if told is None:
+            self._sounds.found_unable(call.path, asked.model, form_of(asked))
+            return False
+        self._tell(asked, told, await asyncio.to_thread(formats.rendered, asked, told))
+        return True
+
+    def _whole(self, status: int, kind: bytes, body: bytes) -> None:
+        """An answer of the model's, behind keep-alives."""
+        if status == OK:
+            self._last(body)
+        else:
+            self.refuse(Said(status, kind, body))
 
     async def _pass(self, conversation: Conversation, head: AnswerHead) -> None:
         """Its answer is the client's from here on."""
@@ -218,16 +301,25 @@ class Hearing(Exchange):
         marks: list[Field] = []
         if asked.speakers:
             marks.append((b"sparkkeep-diarized", b"no" if told.names is None else b"yes"))
-        if self._waits and self.reply.started:
-            self._waits = False
-            self.client.write(chunk(body) + LAST)
-            self.reply.sent += len(body)
-            self.finish("answered")
-            return
         self._said(OK, formats.content_type(asked), body, marks)
+
+    def _last(self, body: bytes) -> None:
+        """All of an answer that was begun with keep-alives."""
+        self._waits = NOT
+        if self.record is not None:
+            self.record.answering(OK)
+            self.record.first()
+        self.reply.first = self.reply.last = body
+        self.client.write(chunk(body) + LAST)
+        self.reply.sent += len(body)
+        self.finish("answered")
 
     def _said(self, status: int, kind: bytes, body: bytes, more: list[Field]) -> None:
         """An answer whose body is all there."""
+        if self.reply.started:
+            self._last(body)
+            return
+        self._waits = NOT
         fields = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *more]
         if self._who is not None:
             fields.append((b"sparkkeep-backend", self._who.backend.key.encode("ascii", "replace")))
@@ -239,8 +331,12 @@ class Hearing(Exchange):
 
     def refuse(self, refused: Refused) -> None:
         """It can't be answered; or the model has said why."""
-        self._waits = False
-        if isinstance(refused, Said) and not self.reply.started:
+        self._waits = NOT
+        if self._blanks:  # which look like a success, so that nothing may look like their end
+            log.warning("an answer that was begun with blanks can't be given: %s", refused.message)
+            self.left(refused.reason)
+            self.client.cut()
+        elif isinstance(refused, Said) and not self.reply.started:
             self._said(refused.status, refused.kind, refused.body, [])
         else:
             super().refuse(refused)
@@ -253,7 +349,10 @@ class Hearing(Exchange):
         if task is not None and task is not asyncio.current_task():
             task.cancel()
         self._passing = None
-        self.spool.close()
+        if self._inquiry is not None:
+            self._inquiry.close()
+        if not self._given:
+            self.spool.close()
 
     def end(self) -> None:
         """The server ends, and this is not over."""
@@ -280,9 +379,13 @@ class Hearing(Exchange):
         elif not self._beat or now >= self._beat:
             limits = self.wire.limits
             late = bool(self._beat)
-            self._beat = now + (limits.beat if late else limits.grace)
-            if late:
-                self.client.write(self.reply.waiting("for the transcript and its speakers", closes=self.closes))
+            first = limits.grace if self._waits == EVENTS else limits.silence
+            self._beat = now + (limits.beat if late else first)
+            if late and self._waits == EVENTS:
+                self.client.write(self.reply.waiting("for the transcript", closes=self.closes))
+            elif late:
+                self._blanks = True
+                self.client.write(self.reply.blank(closes=self.closes))
 
 
 def _is_json(head: AnswerHead) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Final, NamedTuple
 
 from api.proxies.audio import formats, turns, words
 from api.proxies.audio.asking import Conversation, Errand, NoAnswer
+from api.proxies.audio.decoder import WAV_PART, Decoder, wav_header
 from api.proxies.audio.formats import Told
 from api.proxies.audio.merge import Turn, merge
 from api.proxies.audio.spool import Spool
@@ -24,6 +25,9 @@ from api.proxies.wire import Wire
 OK: Final = 200
 LONGEST: Final = 64 * 2**20
 """Bytes of a transcript: a day of talk has less."""
+
+WORDS: Final = "words"
+SPEAKERS: Final = "speakers"
 
 Answered = tuple[int, bytes, bytes]
 """A server's answer: status, Content-Type, body."""
@@ -54,25 +58,41 @@ class Sent:
         self._target = target
         self._plain = plain
 
+    async def ready(self, backend: Backend) -> None:
+        """The sound is there as this server reads it. Raises Refused."""
+        if backend.wav:
+            await self._inquiry.as_wav()
+
+    def _parts(self, backend: Backend) -> tuple[bytes, Spool, bytes]:
+        before, behind = self._letter(backend.model)
+        wav = self._inquiry.wav if backend.wav else None
+        if wav is None:
+            return before, self._inquiry.spool, behind
+        return before.removesuffix(self._inquiry.raw) + WAV_PART + wav_header(wav.size), wav, behind
+
     def head(self, backend: Backend) -> bytes:
         """Its head."""
-        before, behind = self._letter(backend.model)
-        length = len(before) + self._inquiry.spool.size + len(behind)
+        before, sound, behind = self._parts(backend)
+        length = len(before) + sound.size + len(behind)
         known = self._inquiry.request_id
         to = {"target": self._target, "length": length, "request_id": known, "plain": self._plain}
         return asked_of(self._inquiry.head, backend.address, **to)  # type: ignore[arg-type]  # each as it is wanted
 
     async def pieces(self, backend: Backend) -> AsyncIterator[bytes]:
         """Its body."""
-        before, behind = self._letter(backend.model)
+        before, sound, behind = self._parts(backend)
         yield before
-        async for piece in self._inquiry.spool.pieces():
+        async for piece in sound.pieces():
             yield piece
         yield behind
 
 
 class Inquiry:
-    """About one sound. `refused`: what the model has said to the same question in other words."""
+    """About one sound.
+
+    `refused`: what the model has said to the same question in other words. `steps`: how far each server is (`waiting`
+    for it, `asked`, `done`).
+    """
 
     def __init__(
         self,
@@ -84,8 +104,21 @@ class Inquiry:
         target: bytes,
         request_id: bytes,
         told: Callable[[Decision | None], None],
+        patience: float | None = None,
+        raw: bytes = b"",
+        decoder: Decoder | None = None,
     ) -> None:
-        """`boundary`, `target`: of the request. `told` is called with each decision about the model, None: it waits."""
+        """`boundary`, `target`: of the request; `raw`: the header of its part with the sound.
+
+        `told` is called with each decision about the model, None: it waits. `patience`: seconds that each server has
+        until it begins to answer, if not the usual ones. `decoder`: for servers that don't read every sound.
+        """
+        self.raw = raw
+        self.wav: Spool | None = None
+        """The sound as WAV, where it had to be brought into that."""
+        self._decoder = decoder
+        self._decoding = asyncio.Lock()
+        self._is_wav = False
         self.wire = wire
         self.head = head
         self.spool = spool
@@ -95,23 +128,42 @@ class Inquiry:
         self.refused: Answered | None = None
         self._who: Decision | None = None
         self._told_of = told
+        self._patience = patience
+        self.steps: dict[str, str] = {}
 
     def _told(self, decision: Decision | None) -> None:
         self._who = decision or self._who
+        self.steps[WORDS] = "waiting" if decision is None else "asked"
         self._told_of(decision)
+
+    def _told_of_speakers(self, decision: Decision | None) -> None:
+        self.steps[SPEAKERS] = "waiting" if decision is None else "asked"
 
     @property
     def _name(self) -> str:
         return self._who.backend.key if self._who is not None else "the model"
 
+    async def as_wav(self) -> None:
+        """Bring the sound into WAV of 16 kHz, unless it is that. Raises Refused, OSError."""
+        async with self._decoding:
+            if self.wav is None and not self._is_wav and self._decoder is not None:
+                self.wav = await self._decoder.decoded(self.spool)
+                self._is_wav = self.wav is None
+
+    def close(self) -> None:
+        """Nothing more is asked."""
+        if self.wav is not None:
+            self.wav.close()
+
     def itself(self, call: Call) -> Errand:
         """What is wanted of the model, to be asked in its caller's words."""
-        return Errand(self.wire, call, self._told)
+        return Errand(self.wire, call, self._told, self._patience)
 
     async def heard(self, asked: Wanted, call: Call) -> Heard:
         """The words, with their times."""
         sent = Sent(self, partial(with_times, asked, self.boundary), self.target, plain=True)
         status, kind, body = await self._asked_for(call, sent, self._told)
+        self.steps[WORDS] = "done"
         if status != OK:
             raise Said(*(self.refused or (status, kind, body)))
         try:
@@ -152,7 +204,8 @@ class Inquiry:
         sent = Sent(self, letter, diarizer.path.encode(), plain=True)
         second = Call(method="POST", path=diarizer.path, model=diarizer.name, who=call.who)
         try:
-            status, _, body = await self._asked_for(second, sent, lambda _: None)
+            status, _, body = await self._asked_for(second, sent, self._told_of_speakers)
+            self.steps[SPEAKERS] = "done"
             if status == OK:
                 return await asyncio.to_thread(turns.turns, body)
             failed = Refused(502, "DiarizerFailed", f"it answers {status}: {errors.heard(status, body).message}")
@@ -169,7 +222,7 @@ class Inquiry:
 
     async def _asked_for(self, call: Call, sent: Sent, told: Callable[[Decision | None], None]) -> Answered:
         """The whole answer of whoever is asked. Raises Refused."""
-        errand = Errand(self.wire, call, told)
+        errand = Errand(self.wire, call, told, self._patience)
         well = True
         try:
             conversation, head = await errand.ask(sent)
@@ -180,6 +233,26 @@ class Inquiry:
             raise Refused(502, "BackendFailed", message, retry_after=2) from None
         finally:
             errand.end(answered=well)
+
+
+def as_told(form: str, kind: bytes, body: bytes, names: Iterable[str] = ()) -> Told | None:
+    """What a model has said itself, so that any other format can be made of it; None: that can't be read.
+
+    Its speakers are taken as they are called.
+    """
+    if kind.lower().startswith(b"text/plain") and form in {"json", "text"}:
+        return formats.plain(Heard(text=body.decode(errors="replace").strip(), words=(), duration=0.0))
+    try:
+        said = json.loads(body)
+        heard = words.heard(said)
+        if form != "diarized_json":
+            return formats.plain(heard)
+        found = turns.turns(body)
+    except (Unreadable, ValueError, RecursionError):
+        return None
+    transcript = merge(heard.words, found)
+    known = {turn.speaker for turn in found}
+    return Told(heard=heard, transcript=transcript, names={name: name for name in (*names, *known)})
 
 
 async def answered(conversation: Conversation, head: AnswerHead, most: int) -> Answered:

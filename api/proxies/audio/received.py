@@ -30,7 +30,18 @@ class Part:
 class Received(Upload):
     """One request's body (`multipart.Sink`)."""
 
-    __slots__ = ("_broken", "_coming", "_most", "_most_fields", "_parser", "_room", "boundary", "parts", "spool")
+    __slots__ = (
+        "_broken",
+        "_coming",
+        "_length",
+        "_most",
+        "_most_fields",
+        "_parser",
+        "_room",
+        "boundary",
+        "parts",
+        "spool",
+    )
 
     def __init__(self, head: Head, place: Place, limits: Limits, spool: Spool) -> None:
         """Raises Refused for what is no form."""
@@ -42,6 +53,7 @@ class Received(Upload):
         self._most_fields = self._room = limits.fields
         self._coming = Body(head.length, self._most)
         self._coming.release()
+        self._length = head.length
         self._parser: Parser | None = None
         self._broken = False
 
@@ -59,6 +71,11 @@ class Received(Upload):
             message = "a sound is sent as `multipart/form-data`, with a `file` and a `model`"
             raise Refused(415, "UnsupportedMediaType", message, allowed=["multipart/form-data"]) from None
         self._parser = Parser(self.boundary, self)
+        try:
+            self.spool.expect(min(max(self._length, 0), self._most))  # before anything of it is read
+        except Refused:
+            self._broken = True
+            raise
 
     def _bad(self, why: str) -> Refused:
         self._broken = True
@@ -83,6 +100,9 @@ class Received(Upload):
             raise Refused(400, "BadBody", f"the request's body is not framed as HTTP says: {bad}") from None
         except BadForm as bad:
             raise self._bad(str(bad)) from None
+        except Refused:
+            self._broken = True
+            raise
         if self.spool.failed is not None:
             raise self.no_room(self.spool.failed)
         return end

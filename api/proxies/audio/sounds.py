@@ -7,10 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from api.proxies.audio.asked_jobs import AskedJobs
+from api.proxies.audio.decoder import Decoder
 from api.proxies.audio.hearing import Hearing
 from api.proxies.audio.inquiry import Diarizer
+from api.proxies.audio.jobs import PATH, Jobs
+from api.proxies.audio.spool import Room, Spool
 from api.proxies.calls import Refused
-from api.proxies.exchange import Client
+from api.proxies.exchange import Client, Exchange
 from api.proxies.gate import Place
 from api.proxies.head import Head
 from api.proxies.routing.offers import SHOWN
@@ -31,20 +35,34 @@ class Sounds:
         diarizers: Callable[[], Mapping[str, Diarizer]] = dict,
         *,
         usual: Callable[[], str | None] = lambda: None,
+        room: Room | None = None,
+        jobs: Jobs | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`spool`: the folder for sounds. `usual`: the diarizer that is meant where none is named."""
-        self.spool = spool
+        """`spool`: the folder for sounds. `room`: what they may take. `jobs`: transcripts that nobody waits for.
+
+        `usual`: the diarizer that is meant where none is named.
+        """
+        self.room = room or Room()
+        self.jobs = jobs or Jobs()
+        self._folder = spool
+        self.decoder = Decoder(self.spool)
         self._diarizers = diarizers
         self._usual = usual
         self._now = now
         self._unable: dict[tuple[str, str, str], float] = {}
 
-    def exchange(self, client: Client, wire: Wire, head: Head, place: Place, said: bytes) -> Hearing | None:
-        """Who answers a request with a sound; None: it has none, and passes as any other."""
+    def exchange(self, client: Client, wire: Wire, head: Head, place: Place, said: bytes) -> Exchange | None:
+        """Who answers a request with a sound, or about one; None: it has none, and passes as any other."""
+        if place.path == PATH or place.path.startswith(f"{PATH}/"):
+            return AskedJobs(self.jobs, client, wire, head, place, said)
         if head.method != b"POST" or place.path not in PATHS:
             return None
         return Hearing(self, client, wire, head, place, said)
+
+    def spool(self, told: Callable[[], None]) -> Spool:
+        """A place for a sound."""
+        return Spool(self._folder, told, self.room)
 
     # What models can't say.
 

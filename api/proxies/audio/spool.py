@@ -15,22 +15,75 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
+from api.proxies.calls import Refused
+
 PIECE: Final = 256 * 2**10
 """Bytes that are read at once."""
 HELD: Final = 2**20
 """Bytes after which what has come is written."""
 
+AGAIN: Final = 15.0
+"""Seconds after which another sound may be gone."""
+MOST: Final = 8 * 2**30
+
 _Value = TypeVar("_Value")
 
 
+class Room:
+    """What all sounds together may take of the disk. `most`: bytes, which may be set anew at any time."""
+
+    def __init__(self, most: Callable[[], int] = lambda: MOST) -> None:
+        self._most = most
+        self.taken = 0
+
+    def take(self, size: int, *, whole: int) -> None:
+        """So much more, for one that is `whole` bytes with that. Raises Refused."""
+        most = self._most()
+        if whole > most:
+            message = f"all sounds together may take {_mib(most)} here (`settings.proxy.spool`), and this one is larger"
+            raise Refused(413, "BodyTooLarge", message)
+        if self.taken + size > most:
+            message = (
+                f"other sounds take {_mib(self.taken)} of the {_mib(most)} that there is for all "
+                "(`settings.proxy.spool`); send it again later"
+            )
+            raise Refused(507, "SpoolFull", message, retry_after=AGAIN)
+        self.taken += size
+
+    def give(self, size: int) -> None:
+        """So much less."""
+        self.taken -= size
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.4g} MiB"
+
+
 class Spool:
-    """One of them. `told` is called when it is `behind`, and again when it has caught up or failed."""
+    """One of them, whose size counts in `room`.
 
-    __slots__ = ("_closed", "_file", "_folder", "_held", "_jobs", "_told", "_writing", "failed", "size")
+    `told` is called when it is `behind`, and again when it has caught up or failed.
+    """
 
-    def __init__(self, folder: Path | None, told: Callable[[], None]) -> None:
+    __slots__ = (
+        "_closed",
+        "_file",
+        "_folder",
+        "_held",
+        "_jobs",
+        "_room",
+        "_taken",
+        "_told",
+        "_writing",
+        "failed",
+        "size",
+    )
+
+    def __init__(self, folder: Path | None, told: Callable[[], None], room: Room | None = None) -> None:
         self._folder = folder
         self._told = told
+        self._room = room or Room()
+        self._taken = 0
         self._file: IO[bytes] | None = None
         self._held = bytearray()
         self._writing: asyncio.Future[None] | None = None
@@ -44,10 +97,18 @@ class Spool:
         """Whether a piece is being written."""
         return self._writing is not None
 
+    def expect(self, size: int) -> None:
+        """So large it will be at least: the room for it is taken now. Raises Refused."""
+        if size > self._taken and not self._closed:
+            self._room.take(size - self._taken, whole=size)
+            self._taken = size
+
     def write(self, data: bytes) -> None:
-        """More of it."""
+        """More of it. Raises Refused where there is no room."""
         if self._closed:
             return
+        if self.size + len(data) > self._taken:
+            self.expect(self.size + max(HELD, len(data)))
         self._held += data
         self.size += len(data)
         if len(self._held) >= HELD and self._writing is None:
@@ -101,6 +162,12 @@ class Spool:
             at += len(piece)
             yield piece
 
+    def descriptor(self) -> int:
+        """Another descriptor of the file, for a process of its own; whoever gets it closes it. Raises OSError."""
+        if self._file is None:
+            raise OSError("nothing was spooled")
+        return os.dup(self._file.fileno())
+
     def _read(self, at: int) -> bytes:
         return b"" if self._file is None else os.pread(self._file.fileno(), PIECE, at)
 
@@ -122,6 +189,10 @@ class Spool:
         self._close()
 
     def _close(self) -> None:
-        if not self._jobs and self._file is not None:  # a thread may not lose it under its hands
+        if self._jobs:  # a thread may not lose it under its hands
+            return
+        self._room.give(self._taken)
+        self._taken = 0
+        if self._file is not None:
             self._file.close()
             self._file = None

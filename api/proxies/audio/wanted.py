@@ -43,6 +43,8 @@ class Wanted:
     words: bool
     """Whether each segment's words are wanted too."""
     filename: str
+    raw: bytes = b""
+    """The header of the part with the sound."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -83,6 +85,7 @@ def wanted(parts: Sequence[Part]) -> Wanted:
         plain=_word(fields, "diarizer_down", CHOICES) == "plain",
         words="words" in fields.get("include", ()),
         filename=sound.head.filename or "sound",
+        raw=sound.head.raw,
     )
     if form == "rttm" and made.plain:
         message = "`rttm` says nothing but who speaks, so there is no plain one; leave `diarizer_down` out"

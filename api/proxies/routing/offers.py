@@ -161,6 +161,7 @@ def _offer(
                 model=model,
                 engine=instance.engine,
                 way=way_of(recipe),
+                wav=recipe.sound == "wav",
             )
         )
         since.append(verdict.container.started_at)

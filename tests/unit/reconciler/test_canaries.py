@@ -15,11 +15,16 @@ from hypothesis import strategies as st
 from reconciler import probe
 from reconciler.canaries import CANARIES
 from reconciler.canaries.exchange import LONGEST, Exchange, Garbled, Reply, Request, headers
-from reconciler.canaries.sounds import tone
+from reconciler.canaries.sounds import known
+from reconciler.canaries.texts import ALIKE, UNLIKE
+from reconciler.canaries.trying import Question
+from reconciler.engines import _probe
 from reconciler.hosts import Answer
 from reconciler.model import ProbeSpec
+from state.recipes import Recipe
 
 KINDS = tuple(CANARIES)
+CAT, SOFA, TAXES = (*ALIKE, UNLIKE)
 
 
 def spec(kind: str, **more: Any) -> ProbeSpec:
@@ -33,6 +38,10 @@ def reply(body: Any, status: int = 200, content_type: str = "application/json", 
 
 def answered(kind: str, body: Any, status: int = 200, **more: Any) -> Answer:
     return probe.answer(spec(kind), reply(body, status, **more))
+
+
+def vectors(*found: list[float] | None) -> dict[str, Any]:
+    return {"data": [{"embedding": vector} for vector in found]}
 
 
 def read(response: bytes, request: Request | None = None, *, pieces: int = 2**16) -> Reply:
@@ -95,8 +104,22 @@ def test_what_was_asked_before_is_asked_like_the_first_time(
             "/v1/completions",
             '{"model": "tiny", "prompt": "ping", "max_tokens": 1, "temperature": 0, "stream": false}',
         ),
-        ("embedding", "/v1/embeddings", '{"model": "tiny", "input": ["ping"], "encoding_format": "float"}'),
-        ("rerank", "/v1/rerank", '{"model": "tiny", "query": "ping", "documents": ["ping", "pong"]}'),
+        (
+            "embedding",
+            "/v1/embeddings",
+            (
+                '{"model": "tiny", "input": ["A cat sleeps on the red sofa.", "The cat is asleep on the red sofa.", '
+                '"Quarterly tax returns are due in March."], "encoding_format": "float"}'
+            ),
+        ),
+        (
+            "rerank",
+            "/v1/rerank",
+            (
+                '{"model": "tiny", "query": "A cat sleeps on the red sofa.", "documents": '
+                '["Quarterly tax returns are due in March.", "The cat is asleep on the red sofa."]}'
+            ),
+        ),
         (
             "speech",
             "/v1/audio/speech",
@@ -120,14 +143,14 @@ def test_the_json_canaries(kind: str, path: str, body: str) -> None:
         (
             "rerank",
             "/rerank",
-            {"model": "tiny", "query": "ping", "documents": ["ping", "pong"], "texts": ["ping", "pong"]},
+            {"model": "tiny", "query": CAT, "documents": [TAXES, SOFA], "texts": [TAXES, SOFA]},
         ),
         (
             "rerank",
             "/v1/ranking",
-            {"model": "tiny", "query": {"text": "ping"}, "passages": [{"text": "ping"}, {"text": "pong"}]},
+            {"model": "tiny", "query": {"text": CAT}, "passages": [{"text": TAXES}, {"text": SOFA}]},
         ),
-        ("embedding", "/embed", {"inputs": ["ping"]}),
+        ("embedding", "/embed", {"inputs": [CAT, SOFA, TAXES]}),
     ],
 )
 def test_servers_with_words_of_their_own(kind: str, path: str, body: dict[str, Any]) -> None:
@@ -146,9 +169,9 @@ def test_the_sound_canaries_send_a_real_second_of_sound(kind: str, fields: list[
     named = [part.split(b'name="')[1].split(b'"')[0].decode() for part in parts[1:]]
     assert named == [*fields, "file"]
     sound = parts[-1].partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
-    assert sound == tone()
+    assert sound == known()
     with wave.open(io.BytesIO(sound)) as opened:
-        assert (opened.getframerate(), opened.getnframes(), opened.getnchannels()) == (16000, 16000, 1)
+        assert (opened.getframerate(), opened.getnframes(), opened.getnchannels()) == (16000, 18888, 1)
 
 
 def test_other_pages_and_unknown_names() -> None:
@@ -171,13 +194,15 @@ def test_other_pages_and_unknown_names() -> None:
         ("chat", {"choices": [{"message": {"content": ""}}], "usage": {"completion_tokens": 1}}, "a token"),
         ("completion", {"choices": [{"text": "!"}]}, "a token"),
         ("completion", {"choices": [{"text": "", "finish_reason": "stop"}]}, "a token"),
-        ("embedding", {"data": [{"embedding": [0.0, -0.5]}]}, "a vector"),
-        ("embedding", [[0.25, 0.0]], "a vector"),
-        ("rerank", {"results": [{"index": 0, "relevance_score": 0.9}, {"index": 1, "relevance_score": 0}]}, "scores"),
-        ("rerank", [{"index": 0, "score": 0.98}], "scores"),
-        ("rerank", {"rankings": [{"index": 0, "logit": -3.5}]}, "scores"),
-        ("transcription", {"text": ""}, "a transcript"),
-        ("diarization", {"segments": []}, "segments"),
+        ("embedding", vectors([0.0, -0.5], [0.1, -0.4], [0.5, 0.0]), "vectors"),
+        ("embedding", [[0.25, 0.0], [0.2, 0.1], [0.0, 0.3]], "vectors"),
+        ("embedding", vectors([1e300, -1e300], [1e300, -9e299], [1e300, 1e300]), "vectors"),
+        ("rerank", {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0}]}, "scores"),
+        ("rerank", [{"score": 0.1}, {"score": 0.98}], "scores"),
+        ("rerank", {"rankings": [{"index": 1, "logit": -3.5}, {"index": 0, "logit": -9}]}, "scores"),
+        ("transcription", {"text": " One, two, three, four, five."}, "a transcript"),
+        ("transcription", {"text": "1-2-3-4-5"}, "a transcript"),
+        ("transcription", {"text": "won two three for five"}, "a transcript"),
         ("diarization", {"segments": [{"start": 0.0, "end": 1.0, "speaker": "SPEAKER_00"}]}, "segments"),
         ("diarization", {"output": {"diarization": [{"start": 0, "end": 1, "speaker": "A"}]}}, "segments"),
         ("diarization", [{"start_time": 0.1, "end_time": 0.9}], "segments"),
@@ -198,7 +223,7 @@ def test_a_token_that_the_servers_own_parser_stumbles_over_is_a_token() -> None:
 
 
 def test_speech_is_right_if_it_is_audio() -> None:
-    sound = b"RIFF" + b"\0" * 60
+    sound = b"RIFF" + b"\0" * 59 + b"\1"
     assert answered("speech", sound, content_type="audio/wav").ready
     assert answered("speech", sound, content_type="application/octet-stream").ready
     assert answered("speech", {"audio": "x" * 64}).message == (
@@ -237,6 +262,69 @@ def test_speech_is_right_if_it_is_audio() -> None:
 def test_a_200_that_is_not_right(kind: str, body: Any, problem: str) -> None:
     expected = f"POST {CANARIES[kind].path} on port 8000 answers 200, but {problem}"
     assert answered(kind, body) == Answer(ready=False, message=expected)
+
+
+# What is wrong is told from what is no answer; a recipe may say that any answer will do.
+WRONG = [
+    (
+        "embedding",
+        vectors([1.0, 0.0], [0.0, 1.0], [0.6, 0.8]),
+        "its vectors are wrong: cats are less like cats (0.000) than like taxes (0.600)",
+    ),
+    (
+        "embedding",
+        vectors([0.5, 0.5], [0.5, 0.5], [0.5, 0.5]),
+        "its vectors are wrong: cats are less like cats (1.000) than like taxes (1.000)",
+    ),
+    ("embedding", vectors([0.0, -0.5]), "it gives 1 vectors for 3 texts"),
+    ("embedding", vectors([0.1], None, [0.1]), "its vectors differ in length, or are none"),
+    ("embedding", vectors([0.1, 0.2], [0.1], [0.1, 0.2]), "its vectors differ in length, or are none"),
+    ("embedding", vectors([0.1, 0.2], [0.0, 0.0], [0.1, 0.2]), "its vectors differ in length, or are none"),
+    ("embedding", [[0.1, 0.2], [0.1, "x"], [0.1, 0.2]], "its vectors differ in length, or are none"),
+    (
+        "rerank",
+        {"results": [{"index": 0, "relevance_score": 0.5}, {"index": 1, "relevance_score": 0.5}]},
+        "its ranks are wrong: about a cat, cats are scored 0.500 and taxes 0.500",
+    ),
+    ("rerank", [{"index": 1, "score": 0.5}], "it ranks 1 documents of two"),
+    ("rerank", [{"index": [], "score": 0.5}, {"index": 7, "score": 1}], "it ranks 2 documents of two"),
+    ("transcription", {"text": ""}, "it hears '' where somebody counts from one to five"),
+    ("transcription", {"text": "!!!!!!!!"}, "it hears '!!!!!!!!' where somebody counts from one to five"),
+    (
+        "transcription",
+        {"text": "Thank you for watching."},
+        "it hears 'Thank you for watching.' where somebody counts from one to five",
+    ),
+    ("diarization", {"segments": []}, "it hears nobody where somebody counts from one to five"),
+]
+
+
+@pytest.mark.parametrize(("kind", "body", "problem"), WRONG)
+def test_an_answer_that_is_wrong(kind: str, body: Any, problem: str) -> None:
+    told = f"POST {CANARIES[kind].path} on port 8000 answers 200, but {problem}"
+    assert answered(kind, body) == Answer(ready=False, message=told)
+    assert probe.answer(spec(kind, known_answer=False), reply(body)).ready
+
+
+def test_a_server_of_few_inputs_is_asked_for_one_vector() -> None:
+    asked = probe.request(spec("embedding", known_answer=False))
+    assert json.loads(asked.body)["input"] == [CAT]
+    for batch, known_answer in ((None, True), (2, False), (3, True)):
+        pooling = {"batch": batch} if batch else {}
+        recipe = Recipe.model_validate({"image": "a:1", "port": 1, "probe": "embedding", "pooling": pooling})
+        assert _probe(recipe, "/health", "m").known_answer is known_answer
+
+
+def test_speech_that_is_silence() -> None:
+    silent = reply(b"RIFF" + b"\1" * 40 + b"\0" * 9000, content_type="audio/wav")
+    assert not probe.answer(spec("speech"), silent).ready
+    assert "its audio is silence" in probe.answer(spec("speech"), silent).message
+    assert probe.answer(spec("speech"), reply(b"RIFF" + b"\1" * 40 + b"\0\1" * 900, content_type="audio/wav")).ready
+
+
+def test_a_persons_own_question_has_no_known_answer() -> None:
+    assert Question(kind="transcription").read(reply({"text": "Hello."}))["text"] == "Hello."
+    assert Question(kind="embedding").read(reply(vectors([1.0])))["vector"] == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -368,8 +456,8 @@ def test_garbage_is_told_as_such(response: bytes, why: str) -> None:
 
 def test_an_endless_answer_is_left_when_enough_is_known() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\n\r\n"
-    heard = read(head + b"x" * 8000, probe.request(spec("speech")))
-    assert (heard.whole, len(heard.body) < 9000, probe.answer(spec("speech"), heard).ready) == (False, True, True)
+    heard = read(head + b"x" * 400_000, probe.request(spec("speech")))
+    assert (heard.whole, len(heard.body) < 340_000, probe.answer(spec("speech"), heard).ready) == (False, True, True)
     flood = read(head + b"{" * (LONGEST + 1), probe.request(spec("chat")))
     assert not flood.whole
     assert not probe.answer(spec("chat"), flood).ready

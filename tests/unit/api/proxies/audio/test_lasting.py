@@ -5,8 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from api.proxies.limits import Limits
-from tests.unit.api.proxies.audio.sound import TURNS, asked, error, form, heard, json_reply, post, whisper
+from tests.unit.api.proxies.audio.sound import (
+    TURNS,
+    VERBOSE,
+    asked,
+    error,
+    form,
+    heard,
+    json_reply,
+    post,
+    reply,
+    whisper,
+)
 from tests.unit.api.proxies.stage import FakeBackend, Seen, until_gone
 
 DIARIZED = (("model", "whisper"), ("response_format", "diarized_json"))
@@ -100,3 +113,81 @@ async def test_a_client_that_sends_two_at_once_gets_two_answers() -> None:
         post(client, form(("model", "whisper"), ("response_format", "text")))
         post(client, form(("model", "whisper"), ("response_format", "verbose_json")))
         assert [(await client.answer()).json["text"], (await client.answer()).json["text"]] == ["x", "y"]
+
+
+SOON = Limits(grace=0.05, beat=0.05, silence=0.05)
+
+
+def slowly(go_on: asyncio.Event, answer: bytes) -> FakeBackend:
+    async def slow(_: Seen, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        writer.write(answer)
+
+    return FakeBackend("whisper", slow)
+
+
+async def test_an_answer_in_json_is_begun_with_blanks_and_is_json() -> None:
+    for form_of in ("json", "verbose_json"):
+        go_on = asyncio.Event()
+        async with heard(slowly(go_on, json_reply(VERBOSE)), limits=SOON) as p:
+            client = await p.connect()
+            post(client, form(("model", "whisper"), ("response_format", form_of)))
+            _, answer = await client.head()
+            assert (answer.status, answer.get("content-type")) == (200, "application/json")
+            assert await asyncio.wait_for(client.reader.readexactly(6), 10) == b"1\r\n \r\n"
+            go_on.set()
+            await asyncio.wait_for(client._chunks(answer), 10)
+            assert answer.json == VERBOSE
+            post(client, form(("model", "whisper"), ("response_format", form_of)))
+            assert (await client.answer()).json == VERBOSE, "the connection goes on"
+
+
+async def test_an_error_behind_blanks_does_not_look_like_an_answer() -> None:
+    go_on = asyncio.Event()
+    async with heard(slowly(go_on, error("out of memory", 500)), limits=SOON) as p:
+        client = await p.connect()
+        post(client, form(("model", "whisper")))
+        _, answer = await client.head()
+        assert answer.status == 200
+        go_on.set()
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await asyncio.wait_for(client._chunks(answer), 10)
+
+
+async def test_captions_have_no_blanks_before_them() -> None:
+    go_on = asyncio.Event()
+    async with heard(slowly(go_on, reply(200, b"WEBVTT\n", "text/vtt")), limits=SOON) as p:
+        client = await p.connect()
+        post(client, form(("model", "whisper"), ("response_format", "vtt")))
+        await asyncio.sleep(0.3)
+        go_on.set()
+        assert (await client.answer()).raw == b"WEBVTT\n"
+
+
+async def test_a_stream_of_a_server_that_does_not_stream() -> None:
+    go_on = asyncio.Event()
+    async with heard(slowly(go_on, json_reply({"text": "Good morning."})), limits=SOON) as p:
+        client = await p.connect()
+        post(client, form(("model", "whisper"), ("stream", "true")))
+        _, answer = await client.head()
+        assert b": waiting for the transcript" in await asyncio.wait_for(client.reader.readuntil(b"\n\n\r\n"), 10)
+        go_on.set()
+        await asyncio.wait_for(client._chunks(answer), 10)
+    events = [json.loads(line[6:]) for line in answer.body.decode().splitlines() if line.startswith("data: ")]
+    assert [event["type"] for event in events] == ["transcript.text.delta", "transcript.text.done"]
+    assert events[-1]["text"] == "Good morning."
+
+
+async def test_a_stream_of_a_server_that_streams_late() -> None:
+    go_on = asyncio.Event()
+    said = b'data: {"type":"transcript.text.delta","delta":"x"}\n\n'
+    head = b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunked = head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(said), said)
+    async with heard(slowly(go_on, chunked), limits=SOON) as p:
+        client = await p.connect()
+        post(client, form(("model", "whisper"), ("stream", "true")))
+        _, answer = await client.head()
+        await asyncio.wait_for(client.reader.readuntil(b"\n\n\r\n"), 10)
+        go_on.set()
+        await asyncio.wait_for(client._chunks(answer), 10)
+    assert answer.body.endswith(said)
