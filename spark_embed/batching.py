@@ -45,8 +45,8 @@ def pack(waiting: Iterable[T], *, tokens: int, inputs: int) -> tuple[list[T], li
     """The next batch, sorted by length; those that still wait; and how many were dropped.
 
     The one that has waited longest is always in the batch, so nobody waits for ever for others of a like length. It
-    takes the neighbours in length with it, for as long as they fit and not too much of it is padding, and of two the one
-    that costs less. One that is larger than a whole batch goes alone.
+    takes the neighbours in length with it, for as long as they fit and not too much is padding, and of two the one that
+    costs less. One that is larger than a whole batch goes alone.
     """
     every = list(waiting)
     live = sorted((each for each in every if not each.dropped), key=LENGTH)

@@ -37,6 +37,7 @@ FAMILIES: Final[dict[Server, Family]] = {
     "nim": Family(style="nim", page="/v1/ranking"),
     "tei": Family(batch=32, size=TEI_PAYLOAD, style="tei", page="/rerank"),
     "infinity": Family(batch=2048, tokens=False, page="/rerank"),
+    "spark-embed": Family(batch=2048, exact=True),
     "other": Family(),
 }
 
