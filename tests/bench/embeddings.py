@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from tests.bench.figures import Table, ms, p50, p99, ratio
@@ -72,21 +72,25 @@ async def serving(argv: list[str], page: str, told: Mapping[str, str]) -> AsyncI
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=said, stderr=said)
         try:
-            deadline = time.monotonic() + 180
-            while process.poll() is None and time.monotonic() < deadline:
-                try:
-                    async with asyncio.timeout(60):
-                        if await Client.once(port, page) == 200:
-                            yield port
-                            return
-                except (OSError, EOFError, TimeoutError):
-                    pass
-                await asyncio.sleep(0.5)
-            said.seek(0)
-            raise RuntimeError(f"{argv[0]} did not answer: {said.read()[-2000:].decode(errors='replace')}")
+            if not await _answers(process, port, page):
+                said.seek(0)
+                raise RuntimeError(f"{argv[0]} did not answer: {said.read()[-2000:].decode(errors='replace')}")
+            yield port
         finally:
             process.terminate()
             process.wait(60)
+
+
+async def _answers(process: subprocess.Popen[bytes], port: int, page: str) -> bool:
+    """Whether it does, as soon as it does."""
+    deadline = time.monotonic() + 180
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError, EOFError, TimeoutError):
+            async with asyncio.timeout(60):
+                if await Client.once(port, page) == 200:
+                    return True
+        await asyncio.sleep(0.5)
+    return False
 
 
 class Client:
