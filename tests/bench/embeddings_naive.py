@@ -1,6 +1,6 @@
-"""A server that calls sentence-transformers' `encode` for each request, as most examples do: what spark_embed is held to.
+"""A server that calls sentence-transformers' `encode` for each request, in a thread, as most examples do: spark_embed is held to it.
 
-python embeddings_naive.py MODEL PORT threads|one      in a thread for each request, or in one thread for all
+python embeddings_naive.py MODEL PORT
 """
 
 import asyncio
@@ -11,11 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
 
-def main(name: str, port: int, way: str) -> None:
+def main(name: str, port: int) -> None:
     model = import_module("sentence_transformers").SentenceTransformer(name, device="cpu")
-    threads = ThreadPoolExecutor(
-        40 if way == "threads" else 1
-    )  # 40: as FastAPI has for handlers that are no coroutines
+    threads = ThreadPoolExecutor(40)  # as FastAPI has for handlers that are no coroutines
 
     def answer(body: bytes) -> bytes:
         vectors = model.encode(json.loads(body)["input"], show_progress_bar=False)
@@ -38,4 +36,4 @@ def main(name: str, port: int, way: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], int(sys.argv[2]))
