@@ -41,6 +41,8 @@ test-hosts: $(ready) host-packages
 # files. And vLLM itself, where
 # SPARKKEEP_VLLM names the Python of an environment that holds it, and SPARKKEEP_SPEECH one of servers of sound
 # (docs/REAL.md).
+# SPARKKEEP_VLLM names the Python of an environment that holds it (docs/REAL.md). SPARKKEEP_EMBED_PYTHON is the same for
+# spark_embed (tests/models/test_spark_embed.py).
 test-real: $(ready) host-packages
 	SPARKKEEP_REQUIRE_HOSTS=1 SPARKKEEP_LONG=1 .venv/bin/python -m pytest tests/hosts -m "hosts"
 	SPARKKEEP_LONG=1 .venv/bin/python -m pytest tests/bad_input
@@ -51,6 +53,10 @@ ifdef SPARKKEEP_SPEECH
 	SPARKKEEP_REQUIRE_HOSTS=1 .venv/bin/python -m pytest tests/real/test_speech.py
 endif
 	SPARKKEEP_LONG=1 .venv/bin/python -m pytest tests/datapath/test_large_sounds.py
+
+ifdef SPARKKEEP_EMBED_PYTHON
+	.venv/bin/python -m pytest tests/models/test_spark_embed.py
+endif
 
 # docs/reliability.md: every crash, pairs of crashes, 10,000 random histories. And a month of fifty Sparks.
 faults: $(ready)

@@ -158,6 +158,11 @@ def mods_places(desired: Path, folder: DataFolder, environ: Mapping[str, str]) -
     return (*(place.absolute() for place in (*inside, desired.parent / "mods")), folder.mods)
 
 
+def context_places(desired: Path) -> tuple[Path, ...]:
+    """Where the folders may lie that images are built from: with the desired state."""
+    return tuple(place.absolute() for place in (*((desired,) if desired.is_dir() else ()), desired.parent))
+
+
 def _fetching(store: Store) -> Bring:
     """`fetch`, leaving as much of a disk free as the settings say when it begins."""
 
@@ -269,7 +274,15 @@ async def running(
         async with (
             store,
             Loop(
-                store, journal, connect, secret=secrets.get, surveys=True, mods=mods, identity=identity, meters=meters
+                store,
+                journal,
+                connect,
+                secret=secrets.get,
+                surveys=True,
+                mods=mods,
+                contexts=context_places(desired),
+                identity=identity,
+                meters=meters,
             ) as loop,
             Weights(loop, bring=bring or _fetching(store), before_launch=before_launch) as weights,
             AsyncExitStack() as tending,

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.context import Context
-from api.preview import mod_names, preview
+from api.preview import preview, recipes_of
 from reconciler.infer_menu import known_files
+from reconciler.knowledge import context_names, mod_names
 from reconciler.memory.files import ModelFiles
 from reconciler.model import World
 from reconciler.status import plan_json
@@ -20,8 +21,10 @@ async def candidate_plan(
     context: Context, loaded: Loaded, *, overrides: Overrides | None = None, world: World | None = None
 ) -> dict[str, Any]:
     """What would be done if `loaded` came into force now, or with other overrides, or in another world."""
+    recipes, learnt = recipes_of(loaded), context.loop.knowledge
     known = Known(
-        mods=await context.loop.knowledge.mods.of(mod_names(loaded)),
+        mods=await learnt.mods.of(mod_names(recipes)),
+        contexts=await learnt.contexts.of(context_names(recipes)),
         files=_files(context, loaded),
         peaks=context.loop.history.peaks(),
     )

@@ -11,14 +11,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from api.assemble import mods_places, running
+from api.assemble import context_places, mods_places, running
 from api.environment import Completion
 from api.folder import DataFolder
-from api.preview import mod_names, preview
+from api.preview import preview, recipes_of
 from api.reach import Reach
 from api.settle import Json, Outcome, Settling, covers, outcome
+from reconciler.building import Folders
 from reconciler.delivery import Mods
 from reconciler.facts import ScanFailed
+from reconciler.knowledge import context_names, mod_names
 from reconciler.linkdown import LinkDown
 from reconciler.loop import Loop, PlanMoved
 from reconciler.model import Plan, Sight, World
@@ -50,8 +52,12 @@ async def plan_offline(desired: Path, data: Path, environ: Mapping[str, str], te
     now = asyncio.get_running_loop().time()
     world = World(sights=dict(zip(sparks, sights, strict=True)), now=_wall(sights, now))
     revision = f"sha256:{loaded.digest[:12]}"
-    mods = await Mods(mods_places(desired, folder, environ)).of(mod_names(loaded))
-    _, plan = preview(loaded, world, revision=revision, generations={}, overrides=Overrides(), known=Known(mods=mods))
+    recipes = recipes_of(loaded)
+    known = Known(
+        mods=await Mods(mods_places(desired, folder, environ)).of(mod_names(recipes)),
+        contexts=await Folders(context_places(desired)).of(context_names(recipes)),
+    )
+    _, plan = preview(loaded, world, revision=revision, generations={}, overrides=Overrides(), known=known)
     return plan_json(plan)
 
 

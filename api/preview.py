@@ -16,13 +16,14 @@ from reconciler.place import Placements
 from reconciler.plan import plan
 from reconciler.target import NOTHING_KNOWN, Known, Overrides, Target, build
 from state.load import Loaded
+from state.recipes import Recipe
 
 NOT_CONNECTED = Sight(unknown="NotDeclaredYet", message="not in the desired state in force, so it was never looked at")
 
 
-def mod_names(loaded: Loaded) -> set[str]:
-    """The mods that are declared."""
-    return {name for declaration in loaded.resolved.values() for name in declaration.recipe.mods}
+def recipes_of(loaded: Loaded) -> list[Recipe]:
+    """The recipes of what is declared."""
+    return [declaration.recipe for declaration in loaded.resolved.values()]
 
 
 def preview(

@@ -12,7 +12,7 @@ from typing import Any, Final
 Json = dict[str, Any]
 ON_THE_WAY: Final = frozenset(
     {
-        *("Pulling", "WaitingTurn", "Removing", "Restarting", "NotYetSeen", "PlacementUnknown"),
+        *("Pulling", "Building", "WaitingTurn", "Removing", "Restarting", "NotYetSeen", "PlacementUnknown"),
         "LeaseNotTaken",
         *("WeightsUnknown", "WeightsWaiting", "WeightsFetching"),
     }

@@ -58,7 +58,7 @@ class Shown:
             failure = ledger.failures.get((instance.workload, spark))
             if failure is None or failure.renewed or failure.spec_hash != instance.spec_hash:
                 continue
-            if self._other(failure, instance, target.logins.get(registry(instance.spec.image))):
+            if self._other(failure, instance, target.logins.get(registry(instance.fetched))):
                 ledger.renew((instance.workload, spark), now)
                 if failure.terminal or now < failure.retry_at:
                     yield instance, failure

@@ -58,6 +58,11 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "LookFirst": (BY_ITSELF,),
     "CheckingFlags": (BY_ITSELF,),
     "Pulling": (BY_ITSELF,),
+    "Building": (BY_ITSELF,),
+    "BuildFailed": (
+        "mend the folder that the image is built from: a change of any of its files is tried at once",
+        "what its last lines don't tell, the whole build does: run it on {spark}, as `sparkkeep plan` shows it",
+    ),
     **dict.fromkeys(NO_WEIGHTS, WITHOUT_WEIGHTS),
     "WeightsUnknown": (BY_ITSELF,),
     "WeightsWaiting": (BY_ITSELF,),

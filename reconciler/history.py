@@ -23,7 +23,17 @@ from state.store import Revision
 # Reasons that are news to nobody: they come with every step of that kind, or a person has just asked for them.
 QUIET_REASONS = frozenset(
     {
-        *("OnDemand", "WaitingTurn", "Pulling", "Removing", "Restarting", "Suspended", "Cordoned", "Drained"),
+        *(
+            "OnDemand",
+            "WaitingTurn",
+            "Pulling",
+            "Building",
+            "Removing",
+            "Restarting",
+            "Suspended",
+            "Cordoned",
+            "Drained",
+        ),
         *("LeaseNotTaken", "LeaseBusy", "LeaseHeld", "LeaseUnavailable"),  # told once, of the Spark
         *("MemoryReturning", "MakingRoom", ROLLING),
         *("CheckingFlags", "LookFirst", "GroupWaits", "GroupReplaced", "WaitingForWorkers"),
@@ -32,6 +42,7 @@ QUIET_REASONS = frozenset(
 )
 PAST = {
     Verb.PULL: "Pulled",
+    Verb.BUILD: "Built",
     Verb.ASK: "ImageAsked",
     Verb.MKDIR: "FoldersMade",
     Verb.DELIVER: "ModDelivered",

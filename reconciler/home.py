@@ -11,6 +11,7 @@ from reconciler.model import Container, Failure, Held, Instance, Key, Plan, Sigh
 from reconciler.preflight.tables import Table
 from reconciler.weights.cache import Want
 from reconciler.weights.lack import Lack
+from state.contexts import Context
 from state.mods import Mod
 
 
@@ -31,6 +32,9 @@ class Home(Protocol):
 
     def mod(self, digest: str) -> Mod | None:
         """The mod of this content, if it is wanted."""
+
+    def context(self, digest: str) -> Context | None:
+        """The build context of this content, if it is wanted."""
 
     def begun(self, step: Step) -> int:
         """A step is about to run."""

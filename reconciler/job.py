@@ -14,6 +14,7 @@ class Kind(StrEnum):
     """The shapes of work; `sequence` knows which steps each takes."""
 
     PULL = "pull"
+    BUILD = "build"
     ASK = "ask"  # its image, which flags it knows
     CREATE = "create"
     RECREATE = "recreate"
@@ -48,6 +49,7 @@ class Job:
     failing: bool = False
     event: str = ""
     sake: str = ""
+    image: str = ""  # of a fetch: what is fetched
     broken: bool = False  # what it ends can't serve any more, although its own container may run
 
     @property

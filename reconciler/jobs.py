@@ -15,7 +15,7 @@ from reconciler.drift import drift
 from reconciler.images import has_image
 from reconciler.job import Job, Kind, held, job
 from reconciler.lacking import lacking, meanwhile
-from reconciler.model import OWNER, Container, Failure, Held, Instance, ProbeResult, Scan, World
+from reconciler.model import OWNER, Built, Container, Failure, Held, Instance, ProbeResult, Scan, World
 from reconciler.moments import clock
 from reconciler.on_demand import needed, resting, rests, unload, unneeded
 from reconciler.target import Target, why_missing
@@ -202,16 +202,42 @@ def _in_the_way(view: SparkView, instance: Instance, container: Container | None
 def fetch(
     instance: Instance, scan: Scan, world: World, cause: str, container: Container | None = None
 ) -> Job | Held | None:
-    """What stands between an instance and its image: a fetch, or the wait for one. None if the image is there."""
+    """What stands between an instance and its image: a fetch, a build, the wait for one. None if it is there."""
     spark, image = instance.spark, instance.spec.image
     if has_image(scan.images, image):
         return None
+    if instance.built is not None:
+        return _build(instance, instance.built, scan, world, cause, container)
+    return _pull(instance, image, world, f"{image} is not on {spark} ({cause})", container)
+
+
+def _pull(instance: Instance, image: str, world: World, cause: str, container: Container | None) -> Job | Held:
+    spark = instance.spark
     if (spark, image) in world.pulling:
         return held(instance, "Pulling", f"{spark} is fetching {image}")
     if instance.pull == "never":
         text = f"{image} is not on {spark}, and `pull: never` forbids fetching it"
         return held(instance, "ImageMissing", text)
-    return job(Kind.PULL, instance, container, f"{image} is not on {spark} ({cause})")
+    made = job(Kind.PULL, instance, container, cause)
+    made.image = image
+    return made
+
+
+def _build(
+    instance: Instance, built: Built, scan: Scan, world: World, cause: str, container: Container | None
+) -> Job | Held:
+    """Its base first, then the build; one at a time on a Spark, since nobody knows how much memory one takes."""
+    spark, image = instance.spark, instance.spec.image
+    if (spark, image) in world.building:
+        return held(instance, "Building", f"{spark} is building {image}")
+    if built.base and not has_image(scan.images, built.base):
+        return _pull(
+            instance, built.base, world, f"{image} is built upon {built.base}, which is not on {spark}", container
+        )
+    other = next((each for at, each in sorted(world.building) if at == spark), "")
+    if other:
+        return held(instance, "WaitingTurn", f"{spark} is building {other}; images are built one at a time")
+    return job(Kind.BUILD, instance, container, f"{image} is not on {spark} ({cause})")
 
 
 def waiting(instance: Instance, world: World) -> Held | None:

@@ -15,7 +15,7 @@ from reconciler.model import Container, Held, Instance, Scan, World
 from reconciler.target import Target
 from reconciler.weights.cache import Want
 
-PASSING: Final = frozenset({"Pulling", "CheckingFlags", "WaitingTurn"})
+PASSING: Final = frozenset({"Pulling", "Building", "CheckingFlags", "WaitingTurn"})
 
 
 def lacking(

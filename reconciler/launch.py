@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from reconciler.model import (
+    BUILD,
     FENCE,
     GENERATION,
     MEMORY,
@@ -20,6 +21,7 @@ from reconciler.model import (
     SPEC,
     SPEC_HASH,
     WORKLOAD,
+    Built,
     Instance,
     LaunchSpec,
 )
@@ -126,6 +128,15 @@ def _each(flag: str, values: Iterable[Arg]) -> Iterator[Arg]:
 def pull(image: str) -> Argv:
     """Fetch an image. No quiet flag: the last line of progress explains a failure."""
     return ("docker", "pull", image)
+
+
+def build(image: str, built: Built) -> Argv:
+    """Build an image; its context is the tar on standard input (`tar -cC FOLDER . | docker build ... -`).
+
+    The label stands on every container of the image too, so it is none of those that make a container ours.
+    """
+    args = _each("--build-arg", (f"{name}={value}" for name, value in built.args))
+    return ("docker", "build", "--label", f"{BUILD}={built.tag}", "--tag", image, *args, "-")
 
 
 def make_folders(paths: Iterable[str]) -> Argv:

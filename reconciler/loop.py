@@ -43,6 +43,7 @@ from reconciler.standings import standing
 from reconciler.surveyor import Surveyor
 from reconciler.target import Bound, Overrides, Target, build
 from reconciler.worker import Worker
+from state.contexts import Context
 from state.desired import Settings, Spark
 from state.journal import Journal, Override
 from state.load import Loaded
@@ -80,12 +81,14 @@ class Loop:
         now: Callable[[], float] = time.time,
         surveys: bool = False,
         mods: Sequence[Path] = (),
+        contexts: Sequence[Path] = (),
         identity: Identity | None = None,
         meters: Meters | None = None,
     ) -> None:
-        """With `surveys` the disks of the Sparks are looked through too, now and then. `mods`: see `Knowledge`.
+        """With `surveys` the disks of the Sparks are looked through too, now and then.
 
-        `identity` is who takes the leases of the Sparks; without one they are shared with nobody.
+        For `mods` and `contexts` see `Knowledge`. `identity` is who takes the leases of the Sparks; without one they
+        are shared with nobody.
         """
         self.store = store
         self.meters = meters or Meters()
@@ -111,9 +114,9 @@ class Loop:
         self._placements = Placements(on={}, waiting={})
         self._floating = False  # whether a Spark is to be found for anything
         self._across = False  # whether anything spans Sparks
-        self.knowledge = Knowledge(mods)
+        self.knowledge = Knowledge(mods, contexts)
         self.bringer: Bringer = Nobody()
-        self._mods_of: tuple[Loaded, set[str]] | None = None  # the mods' names, of what was declared
+        self._folders_of: tuple[Loaded, list[Recipe]] | None = None  # of what was declared: who names folders here
         self._target: Target | None = None
         self._bound: Mapping[str, Bound] = {}  # what the last target was made of
         self._approved: frozenset[str] = frozenset()
@@ -125,9 +128,9 @@ class Loop:
 
     async def __aenter__(self) -> Self:
         self._following = asyncio.create_task(self._follow(), name="follow the desired state")
-        await self.knowledge.mods.read(self._mod_names())
+        await self.knowledge.read(self._with_folders())
         self.declared()
-        self._reading = asyncio.create_task(self._follow_mods(), name="read the mods")
+        self._reading = asyncio.create_task(self._follow_folders(), name="read mods and build contexts")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -143,27 +146,27 @@ class Loop:
     async def _follow(self) -> None:
         with self.store.subscribe() as changes:
             async for _ in changes:
-                await self.knowledge.mods.read(self._mod_names())
+                await self.knowledge.read(self._with_folders())
                 self.declared()
 
-    async def _follow_mods(self) -> None:
-        """Files of mods change without a word."""
+    async def _follow_folders(self) -> None:
+        """Files of mods and of build contexts change without a word."""
         while True:
             await asyncio.sleep(MODS_EVERY)
-            await self.read_mods()
+            await self.read_folders()
 
-    async def read_mods(self) -> None:
-        """Read the declared mods again: another content is another target."""
-        if await self.knowledge.mods.read(self._mod_names()):
+    async def read_folders(self) -> None:
+        """Read the declared mods and build contexts again: another content is another target."""
+        if await self.knowledge.read(self._with_folders()):
             self._wanted_changed()
             self.wake_all()
 
-    def _mod_names(self) -> set[str]:
+    def _with_folders(self) -> list[Recipe]:
         """Asked for time and again, and the same for as long as the same is declared."""
         loaded = self.store.current.loaded
-        if self._mods_of is None or self._mods_of[0] is not loaded:
-            self._mods_of = loaded, {name for recipe in self._recipes() for name in recipe.mods}
-        return self._mods_of[1]
+        if self._folders_of is None or self._folders_of[0] is not loaded:
+            self._folders_of = loaded, [recipe for recipe in self._recipes() if recipe.mods or recipe.build]
+        return self._folders_of[1]
 
     # What people declared.
 
@@ -296,6 +299,7 @@ class Loop:
             probes={key: result for worker in workers.values() for key, result in worker.prober.results.items()},
             loads={key: words for worker in workers.values() for key, words in worker.loads.words.items()},
             pulling=frozenset((name, image) for name, worker in workers.items() for image in worker.pulling),
+            building=frozenset((name, image) for name, worker in workers.items() for image in worker.building),
             restarts=self._restarts,
             approved=self._approved,
             led=self._led,
@@ -482,6 +486,10 @@ class Loop:
     def mod(self, digest: str) -> Mod | None:
         """The mod of this content, if it is wanted."""
         return self.knowledge.mods.content(digest)
+
+    def context(self, digest: str) -> Context | None:
+        """The build context of this content, if it is wanted."""
+        return self.knowledge.contexts.content(digest)
 
     def begun(self, step: Step) -> int:
         """A step is about to run."""

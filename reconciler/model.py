@@ -30,6 +30,7 @@ REVISION: Final = "sparkkeep.revision"
 SPEC_HASH: Final = "sparkkeep.spec-hash"
 SPEC: Final = "sparkkeep.spec"
 MEMORY: Final = "sparkkeep.memory"
+BUILD: Final = "sparkkeep.build"  # on images that a Spark built for itself, and by that on their containers
 FENCE: Final = "sparkkeep.fence"  # the token of the lease under which it was created; no part of what should be
 
 MOST_DIGITS: Final = 15  # of a number in a label: what a shell can count with, more than any token or memory needs
@@ -240,6 +241,19 @@ class ProbeSpec(Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Built(Value):
+    """An image that is built on its Spark. `tag` is made from all the rest but the context's name and numbers."""
+
+    tag: str
+    context: str  # the folder's name
+    content: str  # the hash of what is in it
+    files: int
+    size: int  # bytes
+    base: str = ""  # the image that it is built upon, where that is named
+    args: tuple[tuple[str, str], ...] = ()  # the base is one of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Instance(Value):
     """One container that should be: a workload's spec bound to a Spark and a rank."""
 
@@ -261,6 +275,7 @@ class Instance(Value):
     open_folders: tuple[str, ...] = ()  # the same, and the container's user may write there whoever that is
     mods: tuple[tuple[str, str], ...] = ()  # name and digest of each, in the order they run
     pull: str = "missing"
+    built: Built | None = None  # its image is not fetched but built
     probe: ProbeSpec = ProbeSpec()
     stop_timeout: float = 30.0
     start_timeout: float = 1800.0
@@ -277,6 +292,11 @@ class Instance(Value):
     weights: Want | None = None  # what must lie whole in its Spark's cache before it starts, as far as that is known
 
     @property
+    def fetched(self) -> str:
+        """The image that comes from a registry: its own, or the one that its own is built upon; there may be none."""
+        return self.spec.image if self.built is None else self.built.base
+
+    @property
     def plain(self) -> bool:
         """Nothing but its image has to be there before it may start, and nobody has to want it."""
         return not (self.flags or self.weights or self.on_demand or self.ranks > 1)
@@ -291,6 +311,7 @@ class Verb(StrEnum):
     """What a step does; the words a person reads in a plan."""
 
     PULL = "pull"
+    BUILD = "build"
     ASK = "ask"
     MKDIR = "mkdir"
     DELIVER = "deliver"
@@ -334,6 +355,8 @@ class Step(Value):
     secrets: tuple[tuple[str, str], ...] = ()
     login: Login | None = None  # for a fetch: who logs in to the registry before it
     mod: str = ""  # digest of the mod that it delivers
+    image: str = ""  # that it fetches or builds
+    content: str = ""  # digest of what it builds from
     name: str = ""  # of the container
     failing: bool = False  # the step answers a failure, which counts towards the backoff
     event: str = ""  # the reason that its event is told by, where the verb alone says too little
@@ -450,6 +473,7 @@ class World(Value):
     probes: Mapping[Key, ProbeResult] = field(default_factory=dict)
     loads: Mapping[Key, str] = field(default_factory=dict)  # how far a model is that still loads, in words
     pulling: frozenset[tuple[str, str]] = frozenset()  # Spark, image
+    building: frozenset[tuple[str, str]] = frozenset()  # likewise
     suspended: frozenset[str] = frozenset()
     cordoned: frozenset[str] = frozenset()
     drained: frozenset[str] = frozenset()

@@ -19,7 +19,16 @@ from reconciler.progress import Account, remaining
 # What ends by itself, without anybody's doing.
 PASSING: Final = frozenset(
     {
-        *("Pulling", "CheckingFlags", "LookFirst", "Removing", "Restarting", "MemoryReturning", MAKING_ROOM),
+        *(
+            "Pulling",
+            "Building",
+            "CheckingFlags",
+            "LookFirst",
+            "Removing",
+            "Restarting",
+            "MemoryReturning",
+            MAKING_ROOM,
+        ),
         *(
             DRAINING,
             "GroupWaits",

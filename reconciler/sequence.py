@@ -29,6 +29,7 @@ from reconciler.promised import CHECK, checks, loading
 from reconciler.shell import Argv
 from reconciler.steps import (
     COMMAND_TIMEOUT,
+    build,
     container_of,
     deliveries,
     folders,
@@ -52,6 +53,7 @@ NAME, PRIORITY = attrgetter("instance.name"), attrgetter("instance.priority")
 CREATE, RECREATE, RESERVE, START = Kind.CREATE, Kind.RECREATE, Kind.RESERVE, Kind.START
 PHASE: Final = {  # fetches, removals, changes of what runs, starts
     Kind.PULL: 0,
+    Kind.BUILD: 0,
     Kind.ASK: 0,
     Kind.PRUNE: 1,
     Kind.DISBAND: 1,
@@ -109,6 +111,7 @@ class Sequence:
         fetches, prunes, changes, starts = self.phases
         if fetches:
             self._pull(job for job in fetches if job.kind is Kind.PULL)
+            self._build(job for job in fetches if job.kind is Kind.BUILD)
             self._ask(job for job in fetches if job.kind is Kind.ASK)
         for job in prunes:
             if not self._waits(job):
@@ -132,13 +135,16 @@ class Sequence:
         return self.view.world.wishes.get(instance.workload, NO_WISH).turn if instance.on_demand else 0
 
     def _pull(self, jobs: Iterable[Job]) -> None:
-        for job in {instance_of(job).spec.image: job for job in jobs}.values():
-            image = instance_of(job).spec.image
+        for image, job in {job.image: job for job in jobs}.items():
             login = self.view.target.logins.get(registry(image))
             by = f", as {login.user} of {login.registry} if there is a secret {login.secret}" if login else ""
             effect = f"{image} is fetched{by}; what runs goes on running"
             made = step(job, Verb.PULL, launch.pull(image), effect, PULL_TIMEOUT)
-            self.steps.append(replace(made, login=login))
+            self.steps.append(replace(made, login=login, image=image))
+
+    def _build(self, jobs: Iterable[Job]) -> None:
+        """One at a time; the others come with later plans."""
+        self.steps.extend(build(job) for job in islice(jobs, 1))
 
     def _ask(self, jobs: Iterable[Job]) -> None:
         """One question at a time; the others come with the next plan."""

@@ -101,6 +101,11 @@ def piped(argv: Argv, data: bytes) -> str:
     return f"printf %s {base64.b64encode(data).decode()} | base64 -d | {output}" if data else output
 
 
+def fed(argv: Argv, data: bytes) -> str:
+    """A script that gives `data`, any bytes, to `argv` as its input; its exit status is that of `argv`."""
+    return f"printf %s {base64.b64encode(data).decode()} | base64 -d | {join(argv)}"
+
+
 def with_env_file(folder: str, name: str, values: Mapping[str, str], argv: Argv) -> str:
     """A script that writes `values` to a file only its owner can read, runs `argv`, and removes the file.
 

@@ -15,6 +15,7 @@ from reconciler.shell import Argv
 
 COMMAND_TIMEOUT: Final = 60.0
 DELIVER_TIMEOUT: Final = 600.0
+BUILD_TIMEOUT: Final = 2 * 3600.0
 CACHE: Final = 2**30  # bytes of page cache that are worth a step
 
 
@@ -84,6 +85,17 @@ def folders(job: Job, look: str) -> Iterator[Step]:
         argv = launch.open_folders(instance.open_folders)
         effect = "folders for its mounts exist, and everybody on the Spark may write there"
         yield step(job, Verb.MKDIR, argv, effect, COMMAND_TIMEOUT, None, look)
+
+
+def build(job: Job) -> Step:
+    """Its image, from a folder that is sent along."""
+    instance = instance_of(job)
+    built = instance.built
+    assert built is not None, "what is built says from what"  # noqa: S101  # a law of jobs.fetch, not input
+    sent = f"{built.context}/ is sent ({built.files} files, {-(-built.size // 1024)} KiB)"
+    effect = f"{sent}, and {instance.spec.image} is built from it; what runs goes on running"
+    made = step(job, Verb.BUILD, launch.build(instance.spec.image, built), effect, BUILD_TIMEOUT)
+    return replace(made, image=instance.spec.image, content=built.content)
 
 
 def deliveries(job: Job, look: str) -> Iterator[Step]:

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from reconciler.built import Contexts, built, tagged
 from reconciler.engines import Digests, Fabric, Launch, NotLaunchable, Seat, launch, seats
 from reconciler.holdings import meant
 from reconciler.job import Job, Kind, job
@@ -22,6 +23,7 @@ from reconciler.model import Held, Instance, Key, Login, Step, Verb
 from reconciler.place import Placements, gib
 from reconciler.preflight.ask import PROGRAMS
 from reconciler.weights.wanted import wanted
+from state.contexts import Context
 from state.desired import ANY, Desired, Workload
 from state.load import Declaration
 from state.recipes import Recipe
@@ -38,6 +40,7 @@ class Known:
 
     fabric: Mapping[str, Fabric] = field(default_factory=dict)  # each Spark's GPU, memory and network
     mods: Digests = field(default_factory=dict)  # the content hash of each mod by its name, or why it can't be used
+    contexts: Contexts = field(default_factory=dict)  # what images are built from by its name, or why it can't be used
     files: Mapping[tuple[str, str], ModelFiles] = field(default_factory=dict)  # by what recipes mean (`holdings.meant`)
     peaks: Mapping[Key, tuple[str, int]] = field(default_factory=dict)  # what starts took: spec hash and bytes
 
@@ -184,6 +187,7 @@ def _bound(
         *(generation, made_for, spots, waiting),
         [(spark in drained, known.fabric.get(spark), known.peaks.get((name, spark))) for spark, _ in spots],
         [known.mods.get(mod) for mod in declaration.recipe.mods],
+        _content(declaration.recipe, known.contexts),
         known.files.get(meant(declaration.recipe)) if known.files else None,
     )
     if before is not None and before.declaration is declaration and before.made_from == made_from:
@@ -269,7 +273,8 @@ def _bind(
     known: Known,
 ) -> list[Instance]:
     """An instance for each spot. Raises NotLaunchable."""
-    recipe, grouped = declaration.recipe, declaration.workload.across is not None
+    made = built(declaration.recipe, known.contexts)
+    recipe, grouped = tagged(declaration.recipe, made), declaration.workload.across is not None
     launches: dict[Seat, tuple[Launch, str]] = {}  # replicas on equal Sparks are launched alike
     instances = []
     sparks = [spark for spark, _ in spots]
@@ -278,7 +283,8 @@ def _bind(
         if seat not in launches:
             found = launch(recipe, seat, known.mods)
             launches[seat] = found, found.spec.digest()
-        instances.append(_instance(declaration, spark, rank, *launches[seat], generation, known))
+        instance = _instance(declaration, spark, rank, *launches[seat], generation, known)
+        instances.append(instance if made is None else replace(instance, built=made))
     return instances if grouped or len(instances) == 1 else [replace(i, replicas=len(instances)) for i in instances]
 
 
@@ -318,6 +324,12 @@ def _instance(
         patched=bool(recipe.mods),
         weights=wanted(recipe, made.spec),
     )
+
+
+def _content(recipe: Recipe, contexts: Contexts) -> str:
+    """What tells one content of its build context from another; empty if it is not built."""
+    context = contexts.get(recipe.build.context) if recipe.build is not None else None
+    return context.digest if isinstance(context, Context) else str(context or "")
 
 
 def _delivered(recipe: Recipe, mods: Digests) -> tuple[tuple[str, str], ...]:

@@ -2,7 +2,7 @@
 
 Level, not edge: an event only makes the next look come sooner; what is done follows from a whole scan alone.
 A pass is a scan, the plan made from it, and the steps up to the first one that needs another look. Steps run
-one at a time; fetching an image goes on beside them, since it changes nothing that runs. Two tasks stand for
+one at a time; an image is fetched or built beside them, since that changes nothing that runs. Two tasks stand for
 the whole life of a Spark: `attend` keeps the connection and the event stream, `work` makes the passes.
 """
 
@@ -47,6 +47,7 @@ STREAM_STANDS: Final = 1.0  # seconds after a connect by which events surely arr
 LOG_READ: Final = 400  # lines in which the cause of an end is looked for: it stands far above the last of them
 LOG_TAIL: Final = 20  # lines that are kept
 MAX_STEPS: Final = 100  # in one pass; a plan that is longer goes on in the next
+BRINGING: Final = frozenset({Verb.PULL, Verb.BUILD})  # an image, which may be torn: what came of it is used next time
 PASSED: Final = {  # what a pass is counted as, by its last step
     Result.DONE: Passed.REQUEUE,
     Result.FAILED: Passed.ERROR,
@@ -67,7 +68,7 @@ log = logging.getLogger("sparkkeep.worker")
 
 
 class Worker:
-    """Keeps one Spark. `sight`, `pulling` and the prober's results are read by the planner."""
+    """Keeps one Spark. `sight`, `pulling`, `building` and the prober's results are read by the planner."""
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Worker:
         self.lease = lease or Unshared()
         self.sight = Sight()
         self.pulling: set[str] = set()
+        self.building: set[str] = set()
         self.asking: set[tuple[str, str]] = set()  # engine, image id
         self.due = Due()
         self.passes = 0
@@ -245,8 +247,8 @@ class Worker:
         for step in plan.for_spark(self.name)[:MAX_STEPS]:
             if (step.look_first and acted) or self._home.epoch != epoch or not self._stands(step):
                 break
-            if step.verb is Verb.PULL:
-                self._pull(step)
+            if step.verb in BRINGING:
+                self._bring(step)
                 continue
             if step.verb is Verb.ASK:
                 self._ask(step)
@@ -286,6 +288,7 @@ class Worker:
         self._meters.scanned(self.name, self._clock() - loop_time)
         # Only a scan that began after a fetch ended can tell whether the image is there.
         self.pulling -= fetched
+        self.building -= fetched
         self._fetched -= fetched
         if full:
             self._full_at = loop_time
@@ -358,10 +361,10 @@ class Worker:
         log.debug("%s: %s of %s: %s", self.name, step.verb, step.workload, step.cause)
         report = Report(result=Result.UNKNOWN, output="sparkkeep was stopped while the command ran")
         under_way: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if step.verb is not Verb.PULL:
+        if step.verb not in BRINGING:
             self._acting.add(under_way)
         try:
-            report = await act(step, self.host, self._home.secret, self._home.mod, self.lease.fence)
+            report = await act(step, self.host, self._home.secret, self._home.mod, self.lease.fence, self._home.context)
         finally:
             self._done(action, step, report, began)
             self._acting.discard(under_way)
@@ -402,18 +405,19 @@ class Worker:
         self._meters.stepped(self.name, step.verb, report.result, self._clock() - began)
         self._home.done(action, step, report)
 
-    def _pull(self, step: Step) -> None:
-        image = str(step.argv[-1])
-        if image in self.pulling:
+    def _bring(self, step: Step) -> None:
+        """Fetch or build an image beside the rest."""
+        under_way = self.pulling if step.verb is Verb.PULL else self.building
+        if step.image in under_way or (self.building and step.verb is Verb.BUILD):
             return
-        self.pulling.add(image)
-        self._spawn(self._pull_image(step, image), f"{self.name} pull {image}")
+        under_way.add(step.image)
+        self._spawn(self._bring_image(step), f"{self.name} {step.verb} {step.image}")
 
-    async def _pull_image(self, step: Step, image: str) -> None:
+    async def _bring_image(self, step: Step) -> None:
         try:
             await self._run(step)
         finally:
-            self._fetched.add(image)
+            self._fetched.add(step.image)
             self.due.now()
 
     def _ask(self, step: Step) -> None:

@@ -34,6 +34,7 @@ def check(root: Node, shelf: Node, resolved: Mapping[str, Declaration]) -> list[
         _unknown_sparks(root, sorted(as_map(root.child("sparks")))),
         _aliases(root),
         _ports(root, resolved),
+        _built_groups(root, resolved),
     )
     return [problem for found in checks for problem in islice(found, MAX_PROBLEMS + 1)]
 
@@ -127,6 +128,18 @@ def _ports(root: Node, resolved: Mapping[str, Declaration]) -> Iterator[Problem]
 
 
 def listening_on(declaration: Declaration) -> list[str]:
+def _built_groups(root: Node, resolved: Mapping[str, Declaration]) -> Iterator[Problem]:
+    """All ranks of a group need the very same image, and what two Sparks build is never that."""
+    for declaration in resolved.values():
+        if declaration.workload.across and declaration.recipe.build is not None:
+            place, path = root.find([*declaration.path, "across"])
+            message = (
+                "its image is built on each Spark, so no two have the same; build it once and fetch it from a registry"
+            )
+            yield Problem.at(place, dotted(path), message)
+
+
+def _listening(declaration: Declaration) -> list[str]:
     """The Sparks on which it opens its port. Of a group that is the head; SGLang's other ranks answer there as well."""
     across = declaration.workload.across
     if across is None:

@@ -90,6 +90,7 @@ def fault(recipe: Recipe) -> str | None:
 
 def _faults(recipe: Recipe) -> Iterator[str]:
     engine = recipe.engine
+    yield from _build(recipe)
     yield from _fields_of_one_engine(recipe)
     if engine == "container":
         if recipe.mods and recipe.entrypoint is None:
@@ -102,6 +103,19 @@ def _faults(recipe: Recipe) -> Iterator[str]:
     if engine == "nim" and recipe.mods and recipe.entrypoint is None:
         yield "mods: they run before the program, so `entrypoint` must say which program that is"
     yield from _flags(recipe)
+
+
+def _build(recipe: Recipe) -> Iterator[str]:
+    if recipe.build is None:
+        return
+    if ":" in recipe.image.rpartition("/")[2] or "@" in recipe.image:
+        yield "image: it is built here, and gets a tag that says what it is built from; leave tag and digest out"
+    if recipe.image != recipe.image.lower():
+        yield "image: it is built here, and Docker wants such names in small letters"
+    if recipe.pull == "never":
+        yield "pull: never: the image is built on the Spark, not fetched; leave it out"
+    if "BASE" in recipe.build.args:
+        yield "build: BASE among the args is what `base` says; say it there"
 
 
 def _fields_of_one_engine(recipe: Recipe) -> Iterator[str]:

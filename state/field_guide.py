@@ -16,6 +16,7 @@ PARTS: Final = {
     "Spark": "A Spark (`sparks: {NAME: …}`)",
     "Workload": "A workload (`models: {NAME: …}` and `services: {NAME: …}`)",
     "Recipe": "A recipe (`recipe: …`, or an entry of `models.yaml`)",
+    "Build": "An image that is built (`build: …`)",
     "Mount": "A mount (`mounts: [ … ]`)",
     "PublishedPort": "A published port (`ports: [ … ]`)",
     "Probe": "A probe (`probe: …`)",

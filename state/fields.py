@@ -330,6 +330,14 @@ ModName = Annotated[
         longest=300,
     ),
 ]
+ContextName = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}(/[A-Za-z0-9][A-Za-z0-9._-]{0,59}){0,3}$",
+        "a folder beside the desired state: letters, digits and ._-, with / between at most 4 parts",
+        longest=240,
+    ),
+]
 Quant = Annotated[
     str,
     text(

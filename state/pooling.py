@@ -10,12 +10,16 @@ from pydantic import AfterValidator, Field, StringConstraints
 from state.declared import Declared
 from state.fields import Name, Size, no_control
 
-Server = Literal["vllm", "sglang", "llamacpp", "nim", "tei", "infinity", "other"]
+Server = Literal["vllm", "sglang", "llamacpp", "nim", "tei", "spark_embed", "infinity", "other"]
 
-IMAGES: Final[dict[str, Server]] = {"text-embeddings-inference": "tei", "infinity": "infinity"}
+IMAGES: Final[dict[str, Server]] = {
+    "text-embeddings-inference": "tei",
+    "spark-embed": "spark_embed",
+    "infinity": "infinity",
+}
 """What in an image's name tells whose server is in it."""
 ENGINES: Final[frozenset[Server]] = frozenset({"vllm", "sglang", "llamacpp", "nim"})
-TRUNCATING: Final[frozenset[Server]] = frozenset({"vllm", "nim", "tei", "infinity"})
+TRUNCATING: Final[frozenset[Server]] = frozenset({"vllm", "nim", "tei", "infinity", "spark_embed"})
 SMALLEST: Final = 1024
 
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(no_control)]

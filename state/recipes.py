@@ -19,6 +19,7 @@ from state.fields import (
     Capability,
     ContainerPath,
     ContainerUser,
+    ContextName,
     Duration,
     EnvName,
     EnvValue,
@@ -116,6 +117,18 @@ class Probe(Declared):
     `false` for a model that can't know it, such as one that hears another language: then any answer will do."""
 
 
+class Build(Declared):
+    """How an image is built on each Spark that needs it, and built anew when anything of this changes."""
+
+    context: ContextName
+    """Folder with a Dockerfile, beside the desired state; `spark_embed` ships with sparkkeep. At most 500 files and
+    8 MiB, without what its .dockerignore names; no secrets."""
+    base: Image | None = None
+    """Image to build upon, fetched first, and given to the Dockerfile as `ARG BASE`; left out: what its FROM says."""
+    args: Annotated[dict[EnvName, EnvValue], Field(max_length=64)] = {}
+    """Values for the Dockerfile's other ARGs. Whoever has the image can read them: no secrets."""
+
+
 def _probe_shorthand(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
@@ -150,6 +163,8 @@ class Recipe(Declared):
     """Container image; a digest (name@sha256:...) is better than a tag."""
     pull: Literal["missing", "never"] = "missing"
     """Fetch the image when the Spark lacks it, or never."""
+    build: Build | None = None
+    """Build the image on the Spark instead of fetching it; `image` is then the name that it gets, without a tag."""
     entrypoint: Annotated[list[Argument], Field(max_length=64)] | None = None
     """Replaces the image's own entrypoint; an argv list. A model engine knows what its images need if left out."""
     command: Annotated[list[Argument], Field(max_length=512)] = []

@@ -67,7 +67,9 @@ class Keeper:
     def quiet(self) -> bool:
         """Every Spark has been looked at and nothing is left to do."""
         plan = self.loop.plan()
-        return not plan.steps and all(not w.sight.unknown and not w.pulling for w in self.loop.workers.values())
+        return not plan.steps and all(
+            not (w.sight.unknown or w.pulling or w.building) for w in self.loop.workers.values()
+        )
 
 
 @asynccontextmanager
@@ -105,6 +107,7 @@ async def keeping(
                 secret=secret or _no_secret,
                 rng=random.Random(1),
                 mods=[folder / "mods"],
+                contexts=[folder],
                 identity=me,
             ) as loop,
         ):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import io as memory
-import tarfile
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.practice import docker_text, shapes
+from reconciler.practice import docker_build, docker_text, shapes
 from reconciler.practice.clock import BILLION, rfc3339, since_to_nanos
 from reconciler.practice.errors import DaemonError
 from reconciler.practice.events import FILTERS
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
     from reconciler.practice.engine import Engine
     from reconciler.practice.shell_io import Io
 
-BUILD_SECONDS: Final = 1.0
 PS_FILTERS: Final = frozenset({"name", "id", "label", "status", "ancestor", "exited"})
 
 
@@ -198,50 +194,6 @@ async def _info(engine: Engine, parsed: Parsed, io: Io) -> int:
     return 0
 
 
-def _dockerfile(engine: Engine, parsed: Parsed, data: bytes) -> tuple[list[str], int]:
-    """The instructions of what is to be built, and the size of its context. Raises DaemonError."""
-    where = parsed.arguments[0]
-    name = parsed.last("file", "Dockerfile")
-    if where != "-":
-        path = engine.files.normal(f"{where}/{name}")
-        if path not in engine.files.content:
-            raise ValueError(f"unable to prepare context: path {where!r} not found".replace("'", '"'))
-        data = engine.files.content[path]
-    elif data[257:262] == b"ustar" or data[:2] == b"\x1f\x8b":
-        try:
-            with tarfile.open(fileobj=memory.BytesIO(data)) as archive:
-                member = archive.extractfile(name)
-                data = member.read() if member is not None else b""
-        except (KeyError, tarfile.TarError) as error:
-            raise DaemonError(500, f"Cannot locate specified Dockerfile: {name}") from error
-    joined = data.decode(errors="replace").replace("\\\n", " ")
-    lines = [line.strip() for line in joined.splitlines() if line.strip() and not line.strip().startswith("#")]
-    if not lines:
-        raise DaemonError(400, "the Dockerfile (Dockerfile) cannot be empty")
-    return lines, len(data)
-
-
-async def _build(engine: Engine, parsed: Parsed, io: Io) -> int:
-    """The classic builder: no step is really run, but its base image must be had, and its result is there."""
-    data = await io.stdin.read() if "-" in parsed.arguments else b""
-    lines, size = _dockerfile(engine, parsed, data)
-    io.out(f"Sending build context to Docker daemon  {docker_text.human_size(size + 1024)}\n")
-    for number, line in enumerate(lines, 1):
-        io.out(f"Step {number}/{len(lines)} : {line}\n")
-        word, _, rest = line.partition(" ")
-        if word.upper() == "FROM":
-            base = rest.split()[0]
-            if base != "scratch" and engine.images.find(base) is None:
-                await engine.images.pull(base, lambda text: io.out(f"{text}\n"))
-        await asyncio.sleep(BUILD_SECONDS / len(lines))
-        io.out(f" ---> {docker_text.human_size(number)}\n")
-    tags = parsed.all("tag") or ["built:latest"]
-    built = [engine.images.add(tag, content="\n".join(lines)) for tag in tags]
-    io.out(f"Successfully built {built[0].id[7:19]}\n")
-    io.out("".join(f"Successfully tagged {tag if ':' in tag else tag + ':latest'}\n" for tag in tags))
-    return 0
-
-
 SHOWING: Final[Mapping[str, Callable[[Engine, Parsed, Io], Awaitable[int]]]] = {
     "ps": _ps,
     "inspect": _inspect,
@@ -250,5 +202,5 @@ SHOWING: Final[Mapping[str, Callable[[Engine, Parsed, Io], Awaitable[int]]]] = {
     "events": _events,
     "version": _version,
     "info": _info,
-    "build": _build,
+    "build": docker_build.build,
 }

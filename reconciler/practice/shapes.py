@@ -242,7 +242,7 @@ def image(found: Image) -> Json:
         "Containers": -1,
         "Created": found.created // BILLION,
         "Id": found.id,
-        "Labels": None,
+        "Labels": dict(found.config.labels) or None,
         "ParentId": "",
         "RepoDigests": sorted(found.digests),
         "RepoTags": sorted(found.tags),

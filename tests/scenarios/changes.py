@@ -196,7 +196,7 @@ async def its_mod_is_delivered_and_run(stage: Stage, keeper: Keeper) -> None:
         assert "so be it\nmod says hello\n" in log
     stage.clear()
     write_mod(folder, "good day")
-    await keeper.loop.read_mods()
+    await keeper.loop.read_folders()
     await calm(keeper)
     assert await did(stage, one) == RECREATED
     second = keeper.loop.knowledge.mods.digests["mods/greet"]
@@ -204,12 +204,12 @@ async def its_mod_is_delivered_and_run(stage: Stage, keeper: Keeper) -> None:
     assert {first, second} <= set(await stage.files(one, "$HOME/.sparkkeep/mods"))
     stage.clear()
     (folder / "run.sh").unlink()
-    await keeper.loop.read_mods()
+    await keeper.loop.read_folders()
     await passes(keeper)
     await nothing_done(stage)
     assert "mod mods/greet: it has no run.sh" in keeper.workload("chat")["message"]
     write_mod(folder, "good day")
-    await keeper.loop.read_mods()
+    await keeper.loop.read_folders()
 
 
 @scenario()

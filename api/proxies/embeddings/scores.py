@@ -89,7 +89,7 @@ class Scores:
                 ranked = {"model": self._model, "query": {"text": asked.query}, "passages": passages}
                 return dumps({**ranked, "truncate": "END"} if cut else ranked)
         rest = {name: value for name, value in asked.rest.items() if name not in CUTTING}
-        if cut and way.server == "vllm":
+        if cut and way.server in {"vllm", "spark_embed"}:
             rest.setdefault("truncate_prompt_tokens", -1)
         if way.server == "infinity" and asked.raw is not None:
             rest["raw_scores"] = asked.raw

@@ -36,6 +36,7 @@ FAMILIES: Final[dict[Server, Family]] = {
     "llamacpp": Family(),
     "nim": Family(style="nim", page="/v1/ranking"),
     "tei": Family(batch=32, size=TEI_PAYLOAD, style="tei", page="/rerank"),
+    "spark_embed": Family(batch=2048, exact=True),
     "infinity": Family(batch=2048, tokens=False, page="/rerank"),
     "other": Family(),
 }

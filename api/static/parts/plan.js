@@ -3,7 +3,7 @@
 import { h } from "../core/dom.js";
 import { clock, many } from "../core/words.js";
 
-const SIGNS = { create: "+", start: "+", pull: "↓", fetch: "↓", stop: "−", remove: "−", kill: "−", update: "~" };
+const SIGNS = { create: "+", start: "+", pull: "↓", fetch: "↓", build: "⚒", stop: "−", remove: "−", kill: "−", update: "~" };
 const FIRST = 60; // steps shown; the rest as a number
 
 export function summary(plan) {
@@ -20,6 +20,8 @@ export function verdictOf(plan) {
   if (created) parts.push(`starts ${created}`);
   const fetched = named(plan.steps.filter((s) => s.verb === "pull" || s.verb === "fetch"));
   if (fetched) parts.push(`fetches what ${fetched} needs before it starts`);
+  const built = named(plan.steps.filter((s) => s.verb === "build"));
+  if (built) parts.push(`builds the image of ${built}`);
   const text = parts.length ? parts.join(", ") : summary(plan);
   const kept = plan.withheld.length ? ` ${many(plan.withheld.length, "step waits", "steps wait")} for approval.` : "";
   return `${text[0].toUpperCase()}${text.slice(1)}.${kept}`;

@@ -33,7 +33,9 @@ def declare(yaml: str, **overrides: Any) -> Target:
     """A target from YAML; `sparks:` is added if it is left out."""
     loaded = loaded_from(yaml)
     placements = overrides.pop("placements", Placements(on={}, waiting={}))
-    known = {"fabric": FABRIC} | {n: overrides.pop(n) for n in ("fabric", "mods", "peaks") if n in overrides}
+    known = {"fabric": FABRIC} | {
+        n: overrides.pop(n) for n in ("fabric", "mods", "peaks", "contexts") if n in overrides
+    }
     return build(
         loaded.desired,
         loaded.resolved.values(),

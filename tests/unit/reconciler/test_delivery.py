@@ -23,7 +23,8 @@ from reconciler.model import Step, Verb
 from reconciler.plan import plan
 from reconciler.sessions import Outcome
 from reconciler.shell import guarded
-from state.mods import FILE_NAME, Mod, ModFile, read_mod
+from state.folders import FILE_NAME
+from state.mods import Mod, ModFile, read_mod
 from tests.unit.reconciler.builders import declare, world
 
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]

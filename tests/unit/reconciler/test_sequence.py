@@ -246,6 +246,7 @@ def test_one_fetch_for_all_that_need_an_image_and_who_logs_in_for_it() -> None:
         cause=f"{image} is not on s1 (no container of it on this Spark)",
         consequence=f"{image} is fetched, as me of lan:5000 if there is a secret lan; what runs goes on running",
         login=Login(registry="lan:5000", user="me", secret="lan"),  # noqa: S106  # the secret's name
+        image=image,
         name="sparkkeep-b",
         timeout=14400.0,
     )

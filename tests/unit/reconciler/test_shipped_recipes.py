@@ -25,7 +25,7 @@ SPECIAL = {
 
 
 def test_there_are_recipes_for_all_kinds_of_work() -> None:
-    assert len(RECIPES) == 49
+    assert len(RECIPES) == 50
     kinds = {recipe.probe.kind for recipe in RECIPES.values() if recipe.probe}
     assert kinds == {"chat", "embedding", "rerank", "transcription", "speech", "http"}
     engines = {recipe.engine for recipe in RECIPES.values()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from state import mods
+from state import folders, mods
 from state.mods import ModRefused, read_mod, read_mods
 
 
@@ -105,7 +105,7 @@ def test_a_mod_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ModRefused, match="it has more than 2 files"):
         read_mod(folder, "fix")
     monkeypatch.undo()
-    monkeypatch.setattr(mods, "MAX_DEPTH", 0)
+    monkeypatch.setattr(folders, "MAX_DEPTH", 0)
     with pytest.raises(ModRefused, match="nested more than 0 deep"):
         read_mod(folder, "fix")
 
