@@ -39,10 +39,8 @@ test-hosts: $(ready) host-packages
 
 # The long versions: 100 kills, 200 more beside cuts and restarts, 2,000 commands through a real shell, 5,000 spoilt
 # files. And vLLM itself, where
-# SPARKKEEP_VLLM names the Python of an environment that holds it, and SPARKKEEP_SPEECH one of servers of sound
-# (docs/REAL.md).
-# SPARKKEEP_VLLM names the Python of an environment that holds it (docs/REAL.md). SPARKKEEP_EMBED_PYTHON is the same for
-# spark_embed (tests/models/test_spark_embed.py).
+# SPARKKEEP_VLLM names the Python of an environment that holds it, SPARKKEEP_SPEECH one of servers of sound (docs/REAL.md),
+# SPARKKEEP_EMBED_PYTHON one of spark_embed (tests/models/test_spark_embed.py).
 test-real: $(ready) host-packages
 	SPARKKEEP_REQUIRE_HOSTS=1 SPARKKEEP_LONG=1 .venv/bin/python -m pytest tests/hosts -m "hosts"
 	SPARKKEEP_LONG=1 .venv/bin/python -m pytest tests/bad_input
@@ -53,7 +51,6 @@ ifdef SPARKKEEP_SPEECH
 	SPARKKEEP_REQUIRE_HOSTS=1 .venv/bin/python -m pytest tests/real/test_speech.py
 endif
 	SPARKKEEP_LONG=1 .venv/bin/python -m pytest tests/datapath/test_large_sounds.py
-
 ifdef SPARKKEEP_EMBED_PYTHON
 	.venv/bin/python -m pytest tests/models/test_spark_embed.py
 endif

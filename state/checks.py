@@ -127,7 +127,6 @@ def _ports(root: Node, resolved: Mapping[str, Declaration]) -> Iterator[Problem]
                     yield _clash(root, declaration, other, port, spark)
 
 
-def listening_on(declaration: Declaration) -> list[str]:
 def _built_groups(root: Node, resolved: Mapping[str, Declaration]) -> Iterator[Problem]:
     """All ranks of a group need the very same image, and what two Sparks build is never that."""
     for declaration in resolved.values():
@@ -139,7 +138,7 @@ def _built_groups(root: Node, resolved: Mapping[str, Declaration]) -> Iterator[P
             yield Problem.at(place, dotted(path), message)
 
 
-def _listening(declaration: Declaration) -> list[str]:
+def listening_on(declaration: Declaration) -> list[str]:
     """The Sparks on which it opens its port. Of a group that is the head; SGLang's other ranks answer there as well."""
     across = declaration.workload.across
     if across is None:
