@@ -92,6 +92,7 @@ schema: $(ready)
 	.venv/bin/python -m state.field_guide
 	.venv/bin/python -m api.call_guide
 	.venv/bin/python -m reconciler.signatures.page
+	.venv/bin/python -m reconciler.doctor.page
 	.venv/bin/python -m api.settings_page
 
 # The pictures of docs/DASHBOARD.md, taken anew of practice Sparks.

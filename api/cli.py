@@ -13,9 +13,11 @@ import typer
 from api.client import TOKEN_FILE
 from api.commands import (
     asking,
+    doctor,
     following,
     history,
     importing,
+    init,
     models,
     planning,
     reading,
@@ -48,7 +50,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (serving, planning, reading, following, history, models, verbs, asking, requests, rendering):
+for group in (serving, init, doctor, planning, reading, following, history, models, verbs, asking, requests, rendering):
     app.registered_commands.extend(group.app.registered_commands)
 app.add_typer(importing.group)
 app.add_typer(weights.group)

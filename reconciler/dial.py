@@ -86,6 +86,17 @@ class Dialer:
             raise
         return conn, owner, hops
 
+    async def whereabouts(self) -> tuple[str, int, str, bool]:
+        """Host, port, user, and whether another machine stands in between. Raises LinkDown."""
+        target = self._target()
+        try:
+            found = await self._resolve(target)
+        except (asyncssh.Error, OSError, ValueError) as error:
+            raise explain(error, self._name, self._spark.host) from error
+        jump = target.jump or found.tunnel
+        between = (bool(jump) and jump != "none") or bool(found.proxy_command)
+        return found.host, found.port, found.username, between
+
     async def fetch_key(self) -> tuple[str, str]:
         """The fingerprint and known_hosts line that the Spark shows now; its jump host's, if that is not known yet."""
         hops: list[Connection] = []

@@ -42,6 +42,11 @@ def fabrics(sparks: Mapping[str, Spark], sights: Mapping[str, Sight]) -> dict[st
     return {name: _fabric(known[name], own, reach) for name, own in ports.items()}
 
 
+def alone(spark: Spark, facts: Facts) -> Fabric:
+    """The same of one Spark, where nothing is known of the others."""
+    return _fabric(facts, tuple(_ports(spark, facts)), Counter())
+
+
 def _fabric(facts: Facts, ports: Iterable[Port], reach: Mapping[str, int]) -> Fabric:
     """The best of a Spark's ports; ties go to the first name, so that equal Sparks choose equally."""
     gpus = facts.gpu is not False

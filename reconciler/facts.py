@@ -155,13 +155,13 @@ def _facts(found: Mapping[str, Section], at: float, before: Facts | None) -> Fac
         memory_total=memory["MemTotal"],
         memory_available=memory["MemAvailable"],
         memory_free=memory.get("MemFree"),
-        listeners=frozenset(_listeners(found["listeners"].text)),
+        listeners=frozenset(listening_ports(found["listeners"].text)),
         disk_free=free,
         disk_total=total,
         gpus=_read(found, "gpu", _gpus, before.gpus if before else ()),
         gpu=_has_gpu(found.get("gpu"), before.gpu if before else None),
-        rdma=_read(found, "rdma", _rdma, before.rdma if before else ()),
-        interfaces=_read(found, "interfaces", _interfaces, before.interfaces if before else {}),
+        rdma=_read(found, "rdma", rdma_devices, before.rdma if before else ()),
+        interfaces=_read(found, "interfaces", addresses, before.interfaces if before else {}),
         settled_at=at if "interfaces" in found else before.settled_at if before and before.boot_id == boot_id else 0.0,
     )
 
@@ -185,7 +185,7 @@ def _meminfo(text: str) -> dict[str, int]:
     return found
 
 
-def _listeners(text: str) -> Iterator[int]:
+def listening_ports(text: str) -> Iterator[int]:
     """Ports that something listens on, on whatever address: from `ss -Htln`, or from /proc/net/tcp and tcp6."""
     for line in text.splitlines():
         match line.split():
@@ -231,7 +231,7 @@ def _has_gpu(section: Section | None, before: bool | None) -> bool | None:
     return False if missing and before is None else before
 
 
-def _rdma(text: str) -> tuple[Rdma, ...]:
+def rdma_devices(text: str) -> tuple[Rdma, ...]:
     """Devices and their interfaces, with the entry that RoCE v2 over IPv4 uses."""
     entries: dict[tuple[str, int], dict[str, str]] = {}
     for match in ENTRY.finditer(text):
@@ -246,7 +246,7 @@ def _rdma(text: str) -> tuple[Rdma, ...]:
     return tuple(Rdma(device=d, interface=i, gid_index=index) for (d, i), index in sorted(found.items()))
 
 
-def _interfaces(text: str) -> dict[str, tuple[str, ...]]:
+def addresses(text: str) -> dict[str, tuple[str, ...]]:
     """Addresses (without prefix length) per interface, from `ip -o addr show`."""
     found: dict[str, tuple[str, ...]] = {}
     for match in re.finditer(r"^\d+:\s+(\S+)\s+inet6?\s+([0-9a-fA-F.:]+)/", text, re.MULTILINE):

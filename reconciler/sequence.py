@@ -98,7 +98,8 @@ class Sequence:
         self.available = view.scan.facts.memory_available - promised
         self.listeners = view.scan.facts.listeners
         self.spoken_for = {*self.listeners, *self.holders}  # ports
-        self.promised = [i for _, i in starting if i.memory]  # what they take is not in MemAvailable yet
+        # What they take is not in MemAvailable yet.
+        self.promised = [Promise(workload=i.workload, memory=i.memory) for _, i in starting if i.memory]
         self.model_starting = next((i.workload for _, i in starting if i.kind == "model"), "")
         self.model_planned = ""
         self.model_leaving = ""  # is to start when requests have ended
@@ -299,7 +300,7 @@ class Sequence:
 
     def _claim(self, job: Job, instance: Instance, *, mine: bool) -> None:
         own = job.container.memory if mine and job.container is not None else 0
-        self.available -= max(0, instance.memory - own)
+        self._take_memory(instance, max(0, instance.memory - own), doing="waits for requests to end")
         self._take_ports(instance)
         if instance.alone:
             self.model_leaving = instance.workload
@@ -320,10 +321,13 @@ class Sequence:
         return Refusal("GroupWaits", f"on {self.view.spark}: {look}") if look else None
 
     def _promise(self, instance: Instance) -> None:
-        self.available -= instance.memory
-        if instance.memory:
-            self.promised.append(instance)
+        self._take_memory(instance, instance.memory)
         self._take_ports(instance)
+
+    def _take_memory(self, instance: Instance, size: int, doing: str = "is starting") -> None:
+        self.available -= size
+        if size:
+            self.promised.append(Promise(workload=instance.workload, memory=size, doing=doing))
 
     def _take_ports(self, instance: Instance) -> None:
         self.spoken_for.update(instance.ports)
@@ -436,7 +440,7 @@ class Sequence:
             total=facts.memory_total,
             available=facts.memory_available,
             reserve=self.reserve,
-            promised=(*(Promise(workload=i.workload, memory=i.memory) for i in self.promised), *self.checks),
+            promised=(*self.promised, *self.checks),
             holders=tuple(holders(self.view, {job.workload, *(p.workload for p in self.promised)})),
             returning=returning,
         )

@@ -137,6 +137,10 @@ class Link:
         """A stream to a port of the Spark's own 127.0.0.1. Raises ChannelRefused, LinkDown."""
         return await self._channels.forward(to_port(port), f"port {port}", timeout)
 
+    async def whereabouts(self) -> tuple[str, int, str, bool]:
+        """Host, port, user, and whether another machine stands in between, by what is declared and ~/.ssh/config."""
+        return await self._dialer.whereabouts()
+
     async def fetch_key(self) -> tuple[str, str]:
         """The fingerprint and known_hosts line that the Spark shows now; its jump host's, if that is not known yet."""
         return await self._dialer.fetch_key()

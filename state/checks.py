@@ -118,15 +118,15 @@ def _ports(root: Node, resolved: Mapping[str, Declaration]) -> Iterator[Problem]
         workload = declaration.workload
         if workload.run == "never":
             continue
-        sparks = _listening(declaration)
+        sparks = listening_on(declaration)
         for spark in (s for s in sparks if s != ANY):
-            for port, protocol in sorted(set(_host_ports(declaration.recipe))):
+            for port, protocol in sorted(set(host_ports(declaration.recipe))):
                 other = taken.setdefault((spark, port, protocol), declaration)
                 if other is not declaration:
                     yield _clash(root, declaration, other, port, spark)
 
 
-def _listening(declaration: Declaration) -> list[str]:
+def listening_on(declaration: Declaration) -> list[str]:
     """The Sparks on which it opens its port. Of a group that is the head; SGLang's other ranks answer there as well."""
     across = declaration.workload.across
     if across is None:
@@ -134,7 +134,8 @@ def _listening(declaration: Declaration) -> list[str]:
     return across if declaration.recipe.engine == "sglang" else across[:1]
 
 
-def _host_ports(recipe: Recipe) -> Iterator[tuple[int, str]]:
+def host_ports(recipe: Recipe) -> Iterator[tuple[int, str]]:
+    """Ports of the Spark that it opens, each with its protocol."""
     port = recipe.listening_port
     if port is not None and recipe.network == "host":
         yield port, "tcp"

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
-import yaml
 
 from api.client import Client
 from api.commands.names import one_of
 from api.output import SERVER, Format, ServerOption, dump, fail, note, server
+from api.yaml_text import yaml_text
 from reconciler.importers.accounts import Fate, Imported, Note, Outcome
 from state.problems import Invalid, Problem
 from state.yaml_read import MAX_BYTES
@@ -247,28 +247,8 @@ def _as_json(imported: Sequence[Imported], notes: Iterable[Note], problems: Iter
 def _as_yaml(imported: Sequence[Imported], *, in_place: bool) -> str:
     """A recipe file, with the workloads as a comment; or with `in_place` a piece of desired.yaml."""
     if in_place:
-        return _yaml(_pieces(imported, in_place=True))
-    recipes = _yaml({"recipes": {each.name: each.recipe for each in imported}})
-    example = _yaml(_pieces(imported, in_place=False))
+        return yaml_text(_pieces(imported, in_place=True))
+    recipes = yaml_text({"recipes": {each.name: each.recipe for each in imported}})
+    example = yaml_text(_pieces(imported, in_place=False))
     head = "# desired.yaml then says where and when; for instance:"
     return "\n".join([head, *(f"#   {line}" for line in example.splitlines()), recipes])
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes words that some reader of YAML would take for something else; no anchors."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's signature
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if text.lower() in {"on", "off", "yes", "no", "y", "n"} else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
-
-
-def _yaml(data: Any) -> str:
-    plain = json.loads(json.dumps(data))  # numbers and words only, whatever class they had
-    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110).rstrip("\n")

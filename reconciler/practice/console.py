@@ -208,7 +208,9 @@ async def _whoami(_shell: Shell, _argv: list[str], io: Io) -> int:
 
 
 async def _id(_shell: Shell, argv: list[str], io: Io) -> int:
-    io.out("1000\n" if "-u" in argv else f"uid=1000({USER}) gid=1000({USER}) groups=1000({USER}),988(docker)\n")
+    whole = f"uid=1000({USER}) gid=1000({USER}) groups=1000({USER}),988(docker)"
+    answers = {"-u": "1000", "-un": USER, "-nG": f"{USER} docker"}
+    io.out(f"{answers.get(' '.join(argv[1:]), whole)}\n")
     return 0
 
 

@@ -11,6 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ import pytest
 
 from api.versioned import Versioned
 from reconciler.canaries.sounds import tone
+from reconciler.practice.console import USER
 from reconciler.practice.docker_cli import DockerCli
+from reconciler.practice.fleet import PracticeFleet, PracticeSpark
 from reconciler.practice.shell_io import Buffer, Input, Io
 from reconciler.practice.shell_run import Shell
 from tests.aside import aside
@@ -78,7 +81,8 @@ def desired(listener: Listener) -> str:
 class Stage:
     """What the commands work on."""
 
-    def __init__(self, fleet: Fleet, folder: Path, listener: Listener) -> None:
+    def __init__(self, fleet: Fleet, folder: Path, listener: Listener, fresh: PracticeSpark) -> None:
+        """`fresh`: a Spark that nobody keeps and whose host key nobody knows."""
         self.fleet = fleet
         self.listener = listener
         self.desired = desired(listener)
@@ -88,6 +92,11 @@ class Stage:
         self.ssh = {
             "SSH_KEY_PATH": str(fleet.room.fleet.key_path),
             "SSH_KNOWN_HOSTS": str(fleet.room.fleet.known_hosts_path),
+        }
+        first = fleet.room.fleet["spark-1"]
+        self.addresses = {
+            "nvidia@192.168.1.11": f"{USER}@{first.host}:{first.port}",
+            "nvidia@192.168.1.13": f"{USER}@{fresh.host}:{fresh.port}",
         }
         self.cwd = folder / "cwd"
         self.http = httpx2.Client(base_url=fleet.url, trust_env=False, timeout=30)
@@ -163,8 +172,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             _repository(folder / "data", folder / "hub.git", desired(listener)),
             versioned=Versioned(remote="origin", every=3600),
         ) as fleet,
+        ExitStack() as entered,
     ):
-        made = Stage(fleet, folder, listener)
+        (folder / "fresh").mkdir()
+        shutil.copy(fleet.room.fleet.key_path, folder / "fresh")
+        fresh = entered.enter_context(aside(PracticeFleet(1, folder / "fresh", first_port=0)))
+        made = Stage(fleet, folder, listener, fresh["spark-1"])
         made.settle()
         made.docker("run", "-d", "--name", "whisper", "--network", "host", "python:3.13-slim", "sleep", "inf")
         for repository in ("a/b", "a/c", "a/d"):

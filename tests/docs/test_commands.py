@@ -52,6 +52,7 @@ def words_of(command: Command, stage: Stage) -> list[str]:
     for word in command.argv:
         filled = re.sub(r"\$([A-Z]+)\b", lambda found: stage.variable(found[1]), word)
         filled = re.sub(r"http://[a-z0-9.-]+:9999", stage.url, filled)
+        filled = stage.addresses.get(filled, filled)
         filled = re.sub(r"^~/", f"{stage.home}/", filled)
         paths = sorted(str(path.relative_to(stage.cwd)) for path in stage.cwd.glob(filled)) if "*" in filled else []
         said += paths or [filled]

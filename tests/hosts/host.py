@@ -58,6 +58,7 @@ class Host:
         self._fleet, self._network, self._tools = fleet, network, base / "tools"
         self._group, self._space = f"{fleet}/{self.name}", f"{fleet}-{number}"
         self._engine, self._shared, self._options = engine, shared, list[str]()
+        self._gpus = True  # the engine knows a runtime called nvidia
         self._outer: subprocess.Popen[bytes] | None = None
 
     # Life
@@ -194,6 +195,7 @@ class Host:
             f"--insecure-registry={gateway}:5000",
             f"--add-runtime=keep={INSIDE}/engine/keep-runc",
             "--default-runtime=keep",
+            *([f"--add-runtime=nvidia={INSIDE}/engine/keep-runc"] if self._gpus else []),
         ]
         path = f"{INSIDE}/engine:/usr/local/sbin:/usr/sbin:/usr/bin"
         with _ENGINES:
@@ -217,6 +219,11 @@ class Host:
         """Stop and start the engine; containers then do what their restart policy says."""
         self.stop_daemon()
         self.start_daemon()
+
+    def forget_gpus(self) -> None:
+        """The engine as it is without NVIDIA's container toolkit; `reset` undoes it."""
+        self._gpus = False
+        self.restart_daemon()
 
     def daemon_answers(self) -> bool:
         """Say whether the engine answers a ping."""
@@ -278,6 +285,9 @@ class Host:
         if ":/bin/bash\n" not in self.run(["grep", "^root:", "/etc/passwd"]):
             self.set_login_shell("/bin/bash")
         if self._engine:
+            if not self._gpus:
+                self._gpus = True
+                self.stop_daemon()
             self.start_daemon()
             containers = self.docker("ps", "--all", "--quiet").split()
             if containers:

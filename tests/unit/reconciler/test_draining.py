@@ -151,6 +151,45 @@ def test_two_models_of_one_spark_are_not_taken_from_their_apps_at_once() -> None
     assert [step.workload for step in made.steps] == ["echo"] * 3  # which is idle, and need not wait for b
 
 
+def test_who_gives_its_port_to_another_is_drained_for_it_and_what_is_kept_for_both_goes_to_nobody_else() -> None:
+    """echo moves to another port, and `b` gets its old one; echo has requests under way."""
+    before = declare("services:\n" + service(recipe=PROBE + ", memory: 10GiB"))
+    moved = service(port=8001, recipe=PROBE + ", memory: 10GiB")
+    first = service("b", port=8000, recipe=PROBE + ", memory: 30GiB", extra=", priority: 5")
+    late = service("z", port=8003, recipe=", memory: %dGiB", extra=", priority: -5")
+    there = container(named(before, "echo"))
+    probes = {ECHO: ProbeResult(container=there.id, ready=True, ready_at=NOW - 99)}
+    for size in (46, 47):  # 80, less 30 for `b` and the reserve of 4, leave 46
+        after = declare("services:\n" + moved + first + late % size)
+        made = plan(after, seen(there, free=80 * GIB, probes=probes))
+        assert lines(made) == (["create z"] if size == 46 else [])
+        held = {held.workload: (held.reason, held.message) for held in made.held}
+        assert held["echo"][0] == "Draining"
+        assert held["b"] == ("MakingRoom", "echo on s1 must make room, and has requests under way")
+    assert held["z"] == (
+        "InsufficientMemory",
+        (
+            "z needs about 47.0 GiB (stated), s1 has 80.0 GiB available now, b waits for requests to end and may take "
+            "30.0 GiB, 4.0 GiB are reserved: 1.0 GiB are missing. echo holds 10.0 GiB there (always, priority 0)"
+        ),
+    )
+
+
+def test_its_own_memory_is_not_counted_twice_for_one_that_is_to_be_replaced() -> None:
+    """echo grows from 10 to 40 GiB when its requests have ended: 30 more are kept for it, and for nobody else."""
+    before = declare("services:\n" + service(recipe=PROBE + ", memory: 10GiB, env: {A: '1'}"))
+    there = container(named(before, "echo"))
+    probes = {ECHO: ProbeResult(container=there.id, ready=True, ready_at=NOW - 99)}
+    for size in (36, 37):
+        late = service("z", port=8003, recipe=f", memory: {size}GiB", extra=", priority: -5")
+        after = declare("services:\n" + service(recipe=PROBE + ", memory: 40GiB") + late)
+        made = plan(after, seen(there, free=70 * GIB, probes=probes))
+        assert waits(made).workload == "echo"
+        assert lines(made) == (["create z"] if size == 36 else [])
+    (refused,) = (held.message for held in made.held if held.workload == "z")
+    assert "echo waits for requests to end and may take 30.0 GiB" in refused
+
+
 GROUP = "models:\n  big: {recipe: {engine: vllm, model: a/b, image: 'keep/echo:1', memory: 1GiB, probe: http%s}, across: [s1, s2]%s}\n"
 
 

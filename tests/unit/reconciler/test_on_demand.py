@@ -81,6 +81,16 @@ def test_one_that_crashed_is_started_again_only_while_somebody_waits() -> None:
     assert plan(one, seen(dead, wishes={"a": Wish(under_way=1)})).steps == ()
 
 
+def test_what_docker_could_not_remove_is_removed_though_nobody_asks() -> None:
+    one = target("a 10")
+    dead = replace(up(one, "a")[0], state="dead", exit_code=1)
+    (step,) = plan(one, seen(dead, wishes={"a": idle(5)})).steps
+    assert (step.verb, step.spark, step.workload, step.rank) == (Verb.REMOVE, "s1", "a", 0)
+    assert step.cause.startswith("Docker calls it dead")
+    assert step.container == dead.id
+    assert lines(plan(one, seen(dead, wishes={"a": ASKED}))) == ["remove a", "create a"]
+
+
 def test_a_replica_comes_back_while_requests_to_the_others_are_under_way() -> None:
     recipe = f"{{{RECIPE}, port: 8000, memory: 1GiB}}"
     both = declare(f"services: {{a: {{recipe: {recipe}, on: [s1, s2], run: on-demand}}}}")
@@ -183,6 +193,7 @@ def test_one_that_does_not_answer_any_more_is_restarted_for_somebody_and_else_st
     assert lines(made) == ["stop a", "remove a"]
     assert stop_of(made).cause == "it runs but does not answer since 99 s: refused; nobody waits for it"
     assert stop_of(made).failing
+    assert stop_of(made).event == ""
 
 
 def test_another_spec_replaces_what_is_needed_and_ends_what_is_not() -> None:
@@ -296,3 +307,28 @@ def test_memory_that_comes_back_is_kept_for_whoever_waits_for_it() -> None:
         "c": "InsufficientMemory",
     }
     assert lines(plan(three, seen(free=90 * GIB, wishes=wishes))) == ["create b", "create c"]
+
+
+def test_of_two_the_one_that_was_used_longer_ago_makes_way() -> None:
+    three = target("a 30", "b 30", "c 40")
+    there = up(three, "a", "b")
+    for first, then in (("a", "b"), ("b", "a")):
+        wishes = {first: idle(900), then: idle(300), "c": ASKED}
+        assert lines(plan(three, seen(*there, free=20 * GIB, wishes=wishes)))[:2] == [
+            f"stop {first}",
+            f"remove {first}",
+        ]
+        # Used at the same time, but one has answered for less long: loading is no idleness.
+        wishes = {"a": idle(2000), "b": idle(2000), "c": ASKED}
+        long, short = (next(c for c in there if c.workload == name) for name in (first, then))
+        probes = ready(long, since=900) | ready(short, since=300)
+        assert lines(plan(three, seen(*there, free=20 * GIB, wishes=wishes, probes=probes)))[:1] == [f"stop {first}"]
+
+
+def test_a_suspended_one_is_called_that_where_it_takes_the_room() -> None:
+    two = target("a 60", "b 60", suspended=frozenset("a"))
+    (there,) = up(two, "a")
+    made = plan(two, seen(there, free=40 * GIB, wishes={"a": idle(999), "b": ASKED}))
+    assert made.steps == ()
+    (refused,) = (h for h in made.held if h.workload == "b")
+    assert "a holds 60.0 GiB there (suspended, priority 0)" in refused.message

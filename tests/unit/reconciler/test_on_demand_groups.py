@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from reconciler.model import Container, Verb, Wish, World
+from reconciler.model import Container, ProbeResult, Verb, Wish, World
+from reconciler.on_demand import EVICTED
+from reconciler.plan import plan
 from reconciler.target import Target
 from tests.unit.reconciler.builders import GIB, NOW, container, declare, named
 from tests.unit.reconciler.test_groups import IMAGE, Fleet, ranks
@@ -132,3 +134,29 @@ def test_it_makes_no_way_while_one_of_its_sparks_does_not_answer() -> None:
     fleet.silent.add("s2")
     assert fleet.steps() == []
     assert ("a", "s1", "InsufficientMemory") in fleet.reasons()
+
+
+def test_one_that_stopped_answering_goes_as_a_whole_if_nobody_waits_for_it() -> None:
+    target = declared()
+    there = group_up(target)
+    fleet = Demanded(target, {"big": idle(5)}, *there)
+    head = next(c for c in there if c.labels["sparkkeep.rank"] == "0")
+    world = fleet.world()
+    deaf = ProbeResult(
+        container=head.id, ready=False, ready_at=NOW - 900, failing_since=NOW - 99, failures=9, message="refused"
+    )
+    deafened = replace(world, probes=world.probes | {("big", "s1"): deaf})
+    stops = [s for s in plan(target, deafened).steps if s.verb is Verb.STOP]
+    assert [(s.spark, s.failing, s.event) for s in stops] == [("s1", True, ""), ("s2", False, "")]
+    assert {s.cause for s in stops} == {
+        "rank 0 on s1: it runs but does not answer since 99 s: refused; nobody waits for it"
+    }
+    wanted = replace(deafened, wishes={"big": ASKED})
+    assert not [s for s in plan(target, wanted).steps if "nobody waits" in s.cause]
+
+
+def test_the_rank_elsewhere_goes_for_the_same_sake_and_is_told_as_made_way() -> None:
+    target = declared(small("a", "s1", 70, 7001))
+    fleet = Demanded(target, {"big": idle(99), "a": ASKED}, *group_up(target))
+    stops = [s for s in fleet.plan().steps if s.verb is Verb.STOP]
+    assert {(s.spark, s.event, s.sake) for s in stops} == {("s1", EVICTED, "a"), ("s2", EVICTED, "a")}

@@ -229,6 +229,11 @@ def test_every_plan_is_explained_quoted_deterministic_and_touches_only_what_is_o
         assert shell.split(step.command) == tuple(str(arg) for arg in step.argv)
         assert not step.container or step.container in owned
     assert all(held.reason and held.message for held in made.held)
+    busy = {
+        (c.workload, spark): 1 for spark, m in machines.items() for c in m.containers.values() if dice.random() < 0.7
+    }
+    made = plan(target, replace(world(machines), under_way=busy))
+    assert all(held.reason and held.message for held in made.held)
 
 
 @given(workloads, workloads, st.randoms(use_true_random=False), st.sampled_from(SPARKS))
