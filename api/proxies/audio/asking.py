@@ -65,7 +65,7 @@ class Conversation:
     async def ask(self, question: Question) -> AnswerHead:
         """The head of the answer. Raises NoAnswer."""
         limits, pool = self._wire.limits, self._wire.pool
-        link = pool.take(self.decision.backend.address)
+        link = pool.take(self.decision.backend.link)
         self._link = link = link or await self._opened()
         self._room.set()
         link.ask(self, question.head(self.decision.backend), bodiless=False, whole=False)
@@ -87,7 +87,7 @@ class Conversation:
                 link.drop()
 
         limits = self._wire.limits
-        give_up = self._wire.pool.open(self.decision.backend.address, then)
+        give_up = self._wire.pool.open(self.decision.backend.link, then)
         try:
             async with asyncio.timeout(limits.connect):
                 found = await asyncio.shield(opened)

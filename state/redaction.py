@@ -1,0 +1,90 @@
+# ruff: noqa: RUF012  # pydantic copies mutable defaults
+"""The redaction gateway: `settings.redaction`. Keys of clouds are named here; what they are is each a secret."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from state.declared import Declared
+from state.fields import Duration, Name, Steers, text
+from state.notifications import web_address
+
+Pictures = Literal["refuse", "pass"]
+CloudModel = Annotated[
+    str,
+    text(r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$", "a model's name such as gpt-5.2 or openai/gpt-oss-120b", longest=200),
+]
+AuthorityFile = Annotated[
+    str, text(r"^/[A-Za-z0-9._/+@~-]{1,1023}$", "the whole path of a file such as /etc/ssl/gateway.pem", longest=1024)
+]
+_AT_HOME: Final = ("localhost",)
+
+
+def _cloud(value: str) -> str:
+    """An address for requests: no query, and nothing private in plain text over the internet. Raises ValueError."""
+    address = web_address(value)
+    parts = urlsplit(address)
+    if parts.query or parts.path.endswith("/"):
+        raise ValueError("must be an address such as https://api.openai.com/v1, without a query or a last slash")
+    if parts.scheme == "http" and not _private(parts.hostname or ""):
+        raise ValueError("must begin with https: only a private address may be asked over http")
+    return address
+
+
+def _private(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host in _AT_HOME
+
+
+class CloudTarget(Declared):
+    """A service outside, or another gateway, that requests may go to once private words are out of them."""
+
+    name: Name
+    """What it is called here, such as openai; `openai/gpt-5.2` asks it and nobody else."""
+    url: Annotated[str, Field(max_length=2048), AfterValidator(_cloud)]
+    """Where its API begins, with the version, such as https://api.openai.com/v1 or https://api.anthropic.com/v1."""
+    speaks: Literal["openai", "anthropic"] = "openai"
+    """Its dialect."""
+    secret: Name | None = None
+    """Name of the secret that is its key (`sparkkeep secret set NAME`); left out: none is shown to it."""
+    models: Annotated[list[CloudModel], Field(min_length=1, max_length=256)]
+    """The models that may be asked there. Where one of ours has the same name, ours is asked."""
+    images: Pictures = "refuse"
+    """Whether pictures, and other data that is no text, may go there: nothing in them is masked."""
+    authority: AuthorityFile | None = None
+    """File with the certificates that its own must be signed by (PEM); left out: those that this machine trusts."""
+
+
+def _once(given: list[CloudTarget]) -> list[CloudTarget]:
+    names = [target.name for target in given]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"two of them are named {twice}")
+    return given
+
+
+class Redaction(Declared):
+    """The redaction gateway."""
+
+    enabled: Annotated[bool, Steers("the redaction gateway")] = True
+    """Whether `/redact/v1` answers, where the packages that it needs are installed."""
+    targets: Annotated[
+        list[CloudTarget], Field(max_length=32), AfterValidator(_once), Steers("where redacted requests may go")
+    ] = []
+    """Services outside that redacted requests may go to, beside our own models."""
+    images: Annotated[Pictures, Steers("redacted requests to our own models")] = "pass"
+    """Whether pictures, and other data that is no text, may go to our own models: nothing in them is masked."""
+    on_detector_down: Annotated[Pictures, Steers("redacted requests to our own models")] = "refuse"
+    """What becomes of a request to one of our own models if nothing can be detected: refused, or passed as it came.
+    One that would leave the house is always refused."""
+    hint: Annotated[bool, Steers("redacted requests")] = True
+    """Whether a model is told in one line, where something was masked, what placeholders are."""
+    session_lifetime: Annotated[Duration, Field(gt=0), Steers("the map of masked words")] = 86400.0
+    """How long a named session is remembered after its last request, such as 24h."""
+    memory_only: Annotated[bool, Steers("the map of masked words")] = False
+    """Whether what was masked is kept in memory only, and forgotten at the end; otherwise encrypted, in a file."""
