@@ -1,0 +1,1 @@
+"""The redaction gateway: private words stay home, and come back in the answer."""
