@@ -16,7 +16,9 @@ from state.notifications import web_address
 Pictures = Literal["refuse", "pass"]
 CloudModel = Annotated[
     str,
-    text(r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$", "a model's name such as gpt-5.2 or openai/gpt-oss-120b", longest=200),
+    text(
+        r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$", "a model's name such as gpt-5.2 or openai/gpt-oss-120b", longest=200
+    ),
 ]
 AuthorityFile = Annotated[
     str, text(r"^/[A-Za-z0-9._/+@~-]{1,1023}$", "the whole path of a file such as /etc/ssl/gateway.pem", longest=1024)

@@ -233,6 +233,7 @@ class Exchange:
     def put_right(self, backend: Backend) -> Translation | None:
         """What an answer passes that was put together from several."""
         del backend
+        return None
 
     @property
     def as_it_came(self) -> bool:

@@ -192,7 +192,8 @@ HOP: Final = frozenset(
 )
 """Fields that are about one connection."""
 OURS: Final = frozenset(
-    {*(b"x-request-id", b"sparkkeep-backend", b"sparkkeep-route", b"sparkkeep-queued-ms", b"access-control-max-age"),
+    {
+        *(b"x-request-id", b"sparkkeep-backend", b"sparkkeep-route", b"sparkkeep-queued-ms", b"access-control-max-age"),
         *(b"sparkkeep-redacted", b"sparkkeep-session"),
     }
 )

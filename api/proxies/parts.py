@@ -37,7 +37,13 @@ _PACKED: Final = frozenset({b"gzip", b"deflate"})
 def attempt_at(exchange: Exchange, decision: Decision) -> Attempt | Parts:
     """One backend is asked: as it came, or in parts."""
     divide, upload = exchange.wire.divide, exchange.upload
-    if divide is None or not exchange.place.divided or decision.backend.base is not None or exchange.head.method != b"POST" or upload.reading:
+    if (
+        divide is None
+        or not exchange.place.divided
+        or decision.backend.base is not None
+        or exchange.head.method != b"POST"
+        or upload.reading
+    ):
         return Attempt(exchange, decision)
     job: Job | None
     try:

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final
 
 from api.proxies.calls import Call, Refused, Routing
 from api.proxies.dialects.json_text import dumps, loads
+from api.proxies.dialects.names import MESSAGES, RESPONSES
 from api.proxies.exchange import Client
 from api.proxies.gate import Place
 from api.proxies.head import Head
 from api.proxies.redaction import masking
 from api.proxies.redaction.clouds import Clouds
-from api.proxies.redaction.contracts import Conversation, Detector, DetectorBusy, DetectorDown
+from api.proxies.redaction.contracts import Detector, DetectorBusy, DetectorDown
 from api.proxies.redaction.fields import TABLES
+from api.proxies.redaction.finds import Find
 from api.proxies.redaction.masking import Masked, Policy
+from api.proxies.redaction.placeholders import Conversation
 from api.proxies.redaction.redacting import Redacting
+from api.proxies.redaction.sessions import Sessions
 from api.proxies.wire import Whole, Wire
 from state.redaction import CloudTarget, Redaction
 
@@ -32,21 +35,18 @@ LONGEST_NAME: Final = 200
 INSTALL: Final = "install `sparkkeep[redaction]` beside sparkkeep, and start it again"
 
 
-class Sessions(Protocol):
-    """Where conversations are kept."""
-
-    def using(self, owner: str, name: str) -> AbstractAsyncContextManager[Conversation]:
-        """One of somebody's, alone while it is changed, and kept at the end; one without a name is nobody's."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A request that may go on. `routing`: where to, if not to one of our own. `lines`: what its answer says of it."""
+    """A request that may go on. `routing`: where to, if not to one of our own. `lines`: what its answer says of it.
+
+    `structured`: the text of the answer is to be JSON.
+    """
 
     body: bytes
     conversation: Conversation
     lines: bytes
     routing: Routing | None = None
+    structured: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -95,7 +95,8 @@ class Gateway:
             raise Refused(404, "NotRedacted", message, allowed=[call.under + path for path in TABLES])
         if call.method != "POST":
             raise Refused(405, "MethodNotAllowed", f"{call.path} is asked with POST", allowed=["POST"])
-        model = masking.read(body).get("model")
+        asked = masking.read(body)
+        model = asked.get("model")
         target = None if not isinstance(model, str) or self._at_home(model) else self._clouds.named(model)
         routing = None if target is None else self._clouds.asked(*target, call.path)
         policy = self.policy(target[0] if target is not None else None, named=bool(call.session))
@@ -112,7 +113,14 @@ class Gateway:
         lines = b"sparkkeep-redacted: %b\r\n" % said.encode("ascii", "replace")
         if name and name.isascii() and name.isprintable():
             lines += b"sparkkeep-session: %b\r\n" % name.encode()
-        return Made(body=made.body, conversation=conversation, lines=lines, routing=routing, counts=made.counts)
+        return Made(
+            body=made.body,
+            conversation=conversation,
+            lines=lines,
+            routing=routing,
+            counts=made.counts,
+            structured=structured(call.path, asked),
+        )
 
     def policy(self, target: CloudTarget | None, *, named: bool) -> Policy:
         """What may go to a service outside, or to one of ours."""
@@ -129,7 +137,7 @@ class Gateway:
         """A whole request of a path of the data path. Raises Refused."""
         return await masking.masked(body, path, TABLES[path], conversation, self.find, policy)
 
-    async def find(self, texts: list[str]) -> list[list[masking.Find]]:
+    async def find(self, texts: list[str]) -> list[list[Find]]:
         """What is private in texts. Raises Refused."""
         detector = self.ready()
         try:
@@ -142,7 +150,7 @@ class Gateway:
 
     # The models.
 
-    def listed(self, answer: Whole, call: Call) -> bytes:
+    def listed(self, answer: Whole) -> bytes:
         """The list of models, with those of services outside."""
         self.ready()
         _, _, body = answer
@@ -159,10 +167,21 @@ class Gateway:
 
 
 DOWN: Final = "DetectorDown"
+_FORMATS: Final = {RESPONSES: ("text", "format"), MESSAGES: ("output_config", "format")}
+
+
+def structured(path: str, asked: Mapping[str, Any]) -> bool:
+    """Whether the text of the answer shall be JSON."""
+    said: Any = asked
+    for name in _FORMATS.get(path, ("response_format",)):
+        said = said.get(name) if isinstance(said, dict) else None
+    return isinstance(said, dict) and said.get("type") in {"json_object", "json_schema"}
 
 
 def session_name(given: str) -> str:
     """As it may be kept. Raises Refused."""
     if len(given) > LONGEST_NAME:
-        raise Refused(400, "BadSession", f"a session's name has at most {LONGEST_NAME} characters", field="x-session-id")
+        raise Refused(
+            400, "BadSession", f"a session's name has at most {LONGEST_NAME} characters", field="x-session-id"
+        )
     return given

@@ -7,10 +7,12 @@ from typing import Final
 
 from api.proxies.head import Head
 
+_BETA: Final = rb"[a-z][a-z-]{1,40}[a-z0-9-]{0,6}-20[0-9]{2}-[0-9]{2}-[0-9]{2}"
+_KIND: Final = rb"(?:\*/\*|application/json|text/event-stream)"
 _PASS: Final[dict[bytes, re.Pattern[bytes]]] = {
-    b"accept": re.compile(rb"(?:\*/\*|application/json|text/event-stream)(?:, ?(?:\*/\*|application/json|text/event-stream))*"),
+    b"accept": re.compile(_KIND + rb"(?:, ?" + _KIND + rb"){0,2}"),
     b"anthropic-version": re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
-    b"anthropic-beta": re.compile(rb"[a-z][a-z-]{1,40}[a-z0-9-]{0,6}-20[0-9]{2}-[0-9]{2}-[0-9]{2}(?:, ?[a-z][a-z-]{1,40}[a-z0-9-]{0,6}-20[0-9]{2}-[0-9]{2}-[0-9]{2}){0,31}"),
+    b"anthropic-beta": re.compile(_BETA + rb"(?:, ?" + _BETA + rb"){0,31}"),
     b"openai-beta": re.compile(rb"[a-z_-]{1,40}=v[0-9]{1,2}"),
     b"sparkkeep-on-error": re.compile(rb"skip|fail"),
     b"x-request-id": re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),

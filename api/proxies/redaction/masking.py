@@ -1,7 +1,7 @@
 """A whole request, masked: its words are gathered, looked at together, and written anew.
 
-Two walks over the same JSON by the same rules (`fields`). The first gathers, so that everything is detected at once; the
-second masks, in the same order, so that placeholders are numbered as a reader meets what they stand for.
+Two walks over the same JSON by the same rules (`fields`). The first gathers, so that everything is detected at once;
+the second masks, in the same order, so that placeholders are numbered as a reader meets what they stand for.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from api.proxies.calls import Refused
 from api.proxies.dialects.json_text import dumps, loads
-from api.proxies.redaction.contracts import Conversation, Find
 from api.proxies.redaction.fields.walk import Rule, not_redacted
+from api.proxies.redaction.finds import Find
+from api.proxies.redaction.forms import label_of
 from api.proxies.redaction.hint import with_hint
+from api.proxies.redaction.placeholders import Conversation
 
 T = TypeVar("T")
 Finder = Callable[[list[str]], Awaitable[Sequence[Sequence[Find]]]]
@@ -98,12 +100,14 @@ class Gathering:
     def sealed(self, what: str, place: str) -> None:
         """Raises Refused where that may not go."""
         if not self._policy.images:
-            raise not_redacted(place, f"is {what}: nothing in it can be masked, and it may not go to {self._policy.where}")
+            raise not_redacted(
+                place, f"is {what}: nothing in it can be masked, and it may not go to {self._policy.where}"
+            )
 
     def remembered(self, place: str) -> None:
         """Raises Refused where nothing is known of what was said before."""
         if not self._policy.named:
-            why = "refers to what was said before: name the conversation (`x-session-id`), then its placeholders are known"
+            why = "refers to what was said before: name the conversation (`x-session-id`), so that it is known"
             raise not_redacted(place, why)
 
 
@@ -114,20 +118,30 @@ class Putting:
         self._policy = policy
         self._found = found
         self._conversation = conversation
+        self._mark = 0
+        self._placeholders: dict[tuple[str, str], str] = {}
         self.spans: list[Span] = []
 
     def text(self, text: str, place: str, lead: str = "") -> str:
         """Words, masked."""
         if not text or text.isspace():
             return text
-        masked = self._conversation.mask(text, self._found[lead, text])
-        self.spans += [Span(place, s.start, s.end, s.type, s.score, s.placeholder) for s in masked.spans]
-        return masked.text
+        finds = joined(self._found[lead, text], len(text))
+        masked = self._conversation.mask(text, finds)
+        for entry in self._conversation.since(self._mark):
+            self._placeholders[label_of(entry.type), entry.original] = entry.placeholder
+        self._mark = self._conversation.mark()
+        for find in finds:
+            placeholder = self._placeholders[label_of(find.type), text[find.start : find.end]]
+            self.spans.append(Span(place, find.start, find.end, find.type, find.score, placeholder))
+        return masked
 
     def name(self, name: str, place: str) -> str:
         """As it is, or not at all."""
         if any(find.type not in BY_MODEL for find in self._found.get(("", name), ())):
-            raise not_redacted(place, "is a name that models and programs need as it is, and there is something private in it")
+            raise not_redacted(
+                place, "is a name that models and programs need as it is, and there is something private in it"
+            )
         return name
 
     def ident(self, ident: str, place: str) -> str:
@@ -146,6 +160,21 @@ class Putting:
 
     def remembered(self, place: str) -> None:
         """As above."""
+
+
+def joined(finds: Sequence[Find], length: int) -> list[Find]:
+    """In order and inside the text; of those that overlap one, of the first's type."""
+    found: list[Find] = []
+    for find in sorted(finds, key=lambda find: (find.start, -find.end)):
+        start, end = max(0, find.start), min(length, find.end)
+        if start >= end:
+            continue
+        if found and start < found[-1].end:
+            last = found.pop()
+            start, end = last.start, max(last.end, end)
+            find = replace(find, type=last.type, score=max(last.score, find.score))  # noqa: PLW2901
+        found.append(replace(find, start=start, end=end))
+    return found
 
 
 def read(body: bytes) -> dict[str, Any]:

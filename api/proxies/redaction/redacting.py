@@ -1,8 +1,8 @@
 """One request whose words are masked, in the place of an `Exchange`.
 
-Its body is read to the end, looked through beside the loop, and replaced. From then on it is a request like any other: it is
-routed, held, asked and asked again, translated, recorded and captured as it is now, masked. Only its answer passes one more
-hand (`restoring`) before it goes to the client.
+Its body is read to the end, looked through beside the loop, and replaced. From then on it is a request like any other:
+it is routed, held, asked and asked again, translated, recorded and captured as it is now, masked. Only its answer
+passes one more hand (`restoring`) before it goes to the client.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from api.proxies.dialects.errors import Trouble
 from api.proxies.exchange import ASKING, OVER, READING, Client, Exchange
 from api.proxies.gate import Place
 from api.proxies.head import Head
-from api.proxies.redaction.contracts import Conversation, restore_text
 from api.proxies.redaction.heads import passing
-from api.proxies.redaction.restoring import Restoring, frames, restored
+from api.proxies.redaction.placeholders import Conversation
+from api.proxies.redaction.restore import restore
+from api.proxies.redaction.restoring import Restoring, frames
+from api.proxies.redaction.streams import restored_body
 from api.proxies.translation import Translation
 from api.proxies.upload import Upload
 from api.proxies.wire import Wire
@@ -33,12 +35,13 @@ log = logging.getLogger("sparkkeep.proxies")
 class Redacting(Exchange):
     """One of them."""
 
-    __slots__ = ("_conversation", "_gateway", "_task")
+    __slots__ = ("_conversation", "_gateway", "_structured", "_task")
 
     def __init__(self, gateway: Gateway, client: Client, wire: Wire, head: Head, place: Place, said: bytes) -> None:
         super().__init__(client, wire, passing(head), place, said)
         self._gateway = gateway
         self._conversation: Conversation | None = None
+        self._structured = False
         self._task: asyncio.Task[None] | None = None
 
     # What it asks for.
@@ -73,7 +76,7 @@ class Redacting(Exchange):
         """Whether it asked for the models."""
         if not self.place.local or self.wire.local is None:
             return False
-        body = self._gateway.listed(self.wire.local.answer(call, b""), call)
+        body = self._gateway.listed(self.wire.local.answer(call, b""))
         fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         self._own(200, fields, body, "answered")
         return True
@@ -81,7 +84,7 @@ class Redacting(Exchange):
     async def _mask(self, call: Call) -> None:
         """Its words, before anybody else gets to see them. Raises Refused."""
         made = await self._gateway.masked(call, self.upload.kept)
-        self._conversation = made.conversation
+        self._conversation, self._structured = made.conversation, made.structured
         self.upload = Upload.of(self.head, self.place, self.wire.limits, made.body)
         if made.routing is not None:
             self.routing = made.routing
@@ -109,6 +112,7 @@ class Redacting(Exchange):
             backend=backend,
             dialect=self.place.dialect,
             conversation=self._conversation,
+            structured=self._structured,
         )
 
     @property
@@ -122,7 +126,7 @@ class Redacting(Exchange):
     def _own(self, status: int, fields: list[Field], body: bytes, cause: str) -> None:
         conversation = self._conversation
         if conversation is not None:
-            body = restored(body, self.place.dialect, conversation, json=True)
+            body = restored_body(self.place.dialect, conversation, body)
             fields = [(name, value) for name, value in fields if name != b"content-length"]
             fields.append((b"content-length", b"%d" % len(body)))
         super()._own(status, fields, body, cause)
@@ -130,7 +134,7 @@ class Redacting(Exchange):
     def tell(self, trouble: Trouble) -> None:
         """A stream that was begun with keep-alives ends with an error."""
         if self._conversation is not None:
-            message = restore_text(trouble.message, self._conversation)
+            message = restore(trouble.message, self._conversation)
             trouble = Trouble(status=trouble.status, code=trouble.code, message=message, param=trouble.param)
         super().tell(trouble)
 

@@ -16,7 +16,9 @@ from api.proxies.dialects import errors
 from api.proxies.dialects.errors import Trouble
 from api.proxies.dialects.names import EMBEDDINGS, Dialect
 from api.proxies.peek import look
-from api.proxies.redaction.contracts import Conversation, RestoringStream, restore_text, restored_body
+from api.proxies.redaction.placeholders import Conversation
+from api.proxies.redaction.restore import restore
+from api.proxies.redaction.streams import RestoringStream, restored_body
 from api.proxies.translation import Translation
 
 log = logging.getLogger("sparkkeep.proxies")
@@ -32,7 +34,10 @@ _GARBLED: Final = "an answer came that can't be put right; it was not passed on"
 
 
 class Restoring:
-    """One answer (`translation.Translation`). `inner`: what turns it into the client's dialect."""
+    """One answer (`translation.Translation`). `inner`: what turns it into the client's dialect.
+
+    `structured`: the text that it says is JSON, as the request wanted it.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class Restoring:
         backend: Backend,
         dialect: Dialect,
         conversation: Conversation,
+        structured: bool = False,
     ) -> None:
         self.inner = inner
         self._path = path
@@ -50,6 +56,7 @@ class Restoring:
         self._backend = backend
         self._dialect = dialect
         self._conversation = conversation
+        self._structured = structured
         self._status = 0
         self._stream: RestoringStream | None = None
         self._json = False
@@ -96,7 +103,7 @@ class Restoring:
                 self._failed = True
         kind = next((value.lower() for name, value in fields if name.lower() == b"content-type"), b"")
         if kind.startswith(b"text/event-stream"):
-            self._stream = RestoringStream(self._dialect, self._conversation)
+            self._stream = RestoringStream(self._dialect, self._conversation, structured=self._structured)
         self._json = kind.startswith((b"application/json", b"application/problem+json"))
         kept = [(name, value) for name, value in fields if name.lower() not in _UNTOLD]
         if self._failed:
@@ -113,25 +120,26 @@ class Restoring:
     def _fed(self, data: bytes) -> bytes:
         data = self._unpacked(data) if self.inner is None else self.inner.feed(data)
         if self._stream is not None:
-            return bytes(self._stream.feed(data))
+            return self._stream.feed(data)
         self._keep(data)
         return b""
 
     def end(self) -> bytes:
         """There is no more."""
-        if self._failed:
-            return b"" if self._stream is not None else self._error()
-        found = self._tried(self._ended)
-        return found if not self._failed or self._stream is not None else self._error()
+        found = b"" if self._failed else self._tried(self._ended)
+        return self._error() if self._stream is None and self._over() else found
 
     def _ended(self) -> bytes:
         rest = b"" if self.inner is None else self.inner.end()
         if self._stream is not None:
-            return bytes(self._stream.feed(rest)) + bytes(self._stream.end())
+            return self._stream.feed(rest) + self._stream.end()
         self._keep(rest)
         if self._path == EMBEDDINGS and self.status < _WRONG:
             return bytes(self._kept)  # numbers
-        return restored(bytes(self._kept), self._dialect, self._conversation, json=self._json)
+        body = bytes(self._kept)
+        if self._json:
+            return restored_body(self._dialect, self._conversation, body, structured=self._structured)
+        return restored_text(body, self._conversation)
 
     def broken(self, reason: str, message: str) -> bytes:
         """It broke: what was held back of a stream, and its last word."""
@@ -141,8 +149,8 @@ class Restoring:
 
         def last() -> bytes:
             if self.inner is not None:
-                return bytes(stream.feed(self.inner.broken(reason, message))) + bytes(stream.end())
-            return bytes(stream.end()) + errors.event(self._dialect, Trouble(status=502, code=reason, message=message))
+                return stream.feed(self.inner.broken(reason, message)) + stream.end()
+            return stream.end() + errors.event(self._dialect, Trouble(status=502, code=reason, message=message))
 
         return self._tried(last)
 
@@ -160,6 +168,10 @@ class Restoring:
         self._failed = True
         self._kept.clear()
         return b"" if self._stream is None else errors.event(self._dialect, trouble)
+
+    def _over(self) -> bool:
+        """Whether it failed, be it just now."""
+        return self._failed
 
     def _error(self) -> bytes:
         refused = Refused(502, "BackendGarbled", _GARBLED)
@@ -179,14 +191,9 @@ class Restoring:
         return found
 
 
-def restored(body: bytes, dialect: Dialect, conversation: Conversation, *, json: bool) -> bytes:
-    """A whole body: JSON by its fields, anything else as the text that it is."""
-    if json:
-        try:
-            return bytes(restored_body(dialect, body, conversation))
-        except ValueError:
-            pass  # it says that it is JSON, and is none
-    return restore_text(body.decode("utf-8", "surrogateescape"), conversation).encode("utf-8", "surrogateescape")
+def restored_text(body: bytes, conversation: Conversation) -> bytes:
+    """What is no JSON, as the text that it is."""
+    return restore(body.decode("utf-8", "surrogateescape"), conversation).encode("utf-8", "surrogateescape")
 
 
 def frames(error: BaseException) -> str:

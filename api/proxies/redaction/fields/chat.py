@@ -53,7 +53,14 @@ PART: Final = kinds(
 )
 FUNCTION: Final = obj({"name": name, "parameters": schema})
 TOOL: Final = kinds(
-    {"custom": obj({"type": word, "custom": obj({"name": name, "format": obj({"type": word, "grammar": obj({"syntax": word})})})})},
+    {
+        "custom": obj(
+            {
+                "type": word,
+                "custom": obj({"name": name, "format": obj({"type": word, "grammar": obj({"syntax": word})})}),
+            }
+        )
+    },
     obj({"type": word, "function": FUNCTION}),
 )
 CALLED: Final = obj({"name": name, "arguments": json_text})
@@ -67,7 +74,16 @@ def choice(value: Any, place: str, visitor: Visitor) -> Any:
 
 
 CHOICE: Final = kinds(
-    {"allowed_tools": obj({"type": word, "allowed_tools": obj({"mode": word, "tools": each(NAMED)}), "mode": word, "tools": each(NAMED)})},
+    {
+        "allowed_tools": obj(
+            {
+                "type": word,
+                "allowed_tools": obj({"mode": word, "tools": each(NAMED)}),
+                "mode": word,
+                "tools": each(NAMED),
+            }
+        )
+    },
     NAMED,
 )
 

@@ -63,7 +63,7 @@ _SOURCE: Final = kinds(
         "base64": _packed,
         "content": obj({"type": word, "content": content(BLOCK)}),
     },
-    lambda value, place, visitor: elsewhere(value, place, visitor),
+    elsewhere,
 )
 _RESULT: Final = obj({**_FRAME, "content": content(BLOCK, json_text)})
 BLOCKS.update(
@@ -90,7 +90,7 @@ MESSAGE: Final = obj(
         "thinking": obj({"type": word, "display": word}),
         "output_config": obj({"effort": word, "format": _FORMAT}),
         "output_format": _FORMAT,
-        "container": lambda value, place, visitor: elsewhere(value, place, visitor),
+        "container": elsewhere,
         "inference_geo": word,
         "cache_control": _CACHE,
         "context_management": obj({"edits": each(obj({"type": word}))}),

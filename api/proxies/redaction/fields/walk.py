@@ -141,12 +141,18 @@ def amount(value: Any, place: str, visitor: Visitor) -> Any:
 
 def name(value: Any, place: str, visitor: Visitor) -> Any:
     """A name that the protocol needs as it is."""
-    return visitor.name(value, place) if isinstance(value, str) and _NAME.fullmatch(value) else text(value, place, visitor)
+    return (
+        visitor.name(value, place) if isinstance(value, str) and _NAME.fullmatch(value) else text(value, place, visitor)
+    )
 
 
 def ident(value: Any, place: str, visitor: Visitor) -> Any:
     """An id."""
-    return visitor.ident(value, place) if isinstance(value, str) and _IDENT.fullmatch(value) else text(value, place, visitor)
+    return (
+        visitor.ident(value, place)
+        if isinstance(value, str) and _IDENT.fullmatch(value)
+        else text(value, place, visitor)
+    )
 
 
 def remembered(value: Any, place: str, visitor: Visitor) -> Any:

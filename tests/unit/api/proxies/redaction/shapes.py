@@ -5,7 +5,18 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterator
 from types import NoneType, UnionType
-from typing import Annotated, Any, ForwardRef, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ForwardRef,
+    Literal,
+    NotRequired,
+    Required,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from typing_extensions import is_typeddict
 

@@ -32,7 +32,13 @@ SHAPES: dict[str, list[Any]] = {
     MESSAGES: [Message, BetaMessage],
     COUNT: [MessageCountTokensParams],
 }
-CANARIES = ["anna.schmidt@example.com", "Anna Schmidt", "4111111111111111", "+49 170 1234567", "sk-proj-0123456789abcdef"]
+CANARIES = [
+    "anna.schmidt@example.com",
+    "Anna Schmidt",
+    "4111111111111111",
+    "+49 170 1234567",
+    "sk-proj-0123456789abcdef",
+]
 AT_HOME = Policy(where="home", images=True, named=True)
 
 
@@ -71,7 +77,11 @@ async def test_what_holds_nothing_private_stays_as_it_is(path: str) -> None:
 @pytest.mark.parametrize("path", TABLES)
 @pytest.mark.parametrize("escape", [True, False])
 async def test_a_field_that_nobody_has_heard_of(path: str, escape: bool) -> None:
-    body: dict[str, Any] = {"model": "m", "new": [{"Müller, anna@example.com": {"x": "call 0170 1234567"}}], "anna@x.org": 1}
+    body: dict[str, Any] = {
+        "model": "m",
+        "new": [{"Müller, anna@example.com": {"x": "call 0170 1234567"}}],
+        "anna@x.org": 1,
+    }
     raw = json.dumps(body, ensure_ascii=escape).encode()
     made = await masked(raw, path, TABLES[path], conversation(), Finder(), AT_HOME)
     assert not re.search(r"@|1234567", made.body.decode())
