@@ -18,9 +18,8 @@ from api.proxies.gate import Place
 from api.proxies.head import Head
 from api.proxies.redaction import masking
 from api.proxies.redaction.clouds import Clouds
-from api.proxies.redaction.contracts import Detector, DetectorBusy, DetectorDown
 from api.proxies.redaction.fields import TABLES
-from api.proxies.redaction.finds import Find
+from api.proxies.redaction.finds import Detector, DetectorBusy, DetectorDown, Find
 from api.proxies.redaction.masking import Masked, Policy
 from api.proxies.redaction.placeholders import Conversation
 from api.proxies.redaction.redacting import Redacting

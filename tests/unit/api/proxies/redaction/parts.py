@@ -6,7 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from api.proxies.redaction.clouds import Clouds
 from api.proxies.redaction.finds import Find
+from api.proxies.redaction.gateway import Gateway
+from api.proxies.redaction.placeholders import Conversation
+from api.proxies.redaction.sessions import Sessions
+from api.proxies.redaction.vault import Vault
+from state.redaction import Redaction
+from state.secrets import SecretRefused
 
 PATTERNS = {
     "EMAIL": r"[\w.+-]+@[\w-]+\.[\w.-]*\w",
@@ -37,8 +44,20 @@ class Finder:
         ]
 
 
-def conversation() -> Any:
+def conversation() -> Conversation:
     """One that is remembered by nobody."""
-    from api.proxies.redaction.placeholders import Conversation
-
     return Conversation()
+
+
+def gateway(finder: Finder | None, *at_home: str, keys: dict[str, str] | None = None, **settings: Any) -> Gateway:
+    """With these models of our own, and what the settings say."""
+    said = Redaction(**settings)
+
+    def secret(name: str) -> str:
+        if name not in (keys or {}):
+            raise SecretRefused(f"there is no secret {name}")
+        return (keys or {})[name]
+
+    clouds = Clouds(lambda: said.targets, secret)
+    sessions = Sessions(Vault.open(None))
+    return Gateway(lambda: said, finder, sessions, clouds, at_home=lambda model: model in at_home)
