@@ -70,6 +70,50 @@ def _once(given: list[CloudTarget]) -> list[CloudTarget]:
     return given
 
 
+FindType = Annotated[str, text(r"^[A-Z](?:[A-Z_]{0,38}[A-Z])?$", "a type such as PERSON or CUSTOMER_ID", longest=40)]
+Phrase = Annotated[str, text(r"^[^\x00-\x1f\x7f]{1,200}$", "at most 200 characters on one line", longest=200)]
+Region = Annotated[str, text(r"^[A-Z]{2}$", "two capital letters such as DE", longest=2)]
+Expression = Annotated[str, text(r"^[^\x00-\x1f\x7f]{1,500}$", "a regular expression on one line", longest=500)]
+Score = Annotated[float, Field(ge=0, le=1)]
+DETECTION: Final = Steers("what is found in redacted requests")
+
+
+class Recognizer(Declared):
+    """Something that only this house has: its form, and words that stand near it."""
+
+    type: FindType
+    """What its placeholders are called, such as CUSTOMER_ID."""
+    pattern: Expression
+    """Its form, for Python's `regex` module. What is named `(?P<find>…)` in it is the find, or else all of it."""
+    score: Score = 0.85
+    """How sure a match is."""
+    context: Annotated[list[Phrase], Field(max_length=50)] = []
+    """Words of which one has to stand near, where any are given."""
+    ignore_case: bool = True
+    """Whether capitals make no difference."""
+
+
+class Detection(Declared):
+    """What counts as private."""
+
+    ner: Annotated[bool, DETECTION] = True
+    """Whether names in prose are looked for, by a small model and by lists; otherwise only what has a form."""
+    types: Annotated[list[FindType] | None, Field(max_length=100), DETECTION] = None
+    """Only these types are masked; left out: all."""
+    skip_types: Annotated[list[FindType], Field(max_length=100), DETECTION] = []
+    """Types that are not masked."""
+    thresholds: Annotated[dict[FindType, Score], Field(max_length=100), DETECTION] = {}
+    """The least score of a type that is masked, from 0 to 1; of all others it is 0.5."""
+    allow: Annotated[list[Phrase], Field(max_length=10_000), DETECTION] = []
+    """Texts that are not private here, such as the name of the house."""
+    deny: Annotated[dict[Phrase, FindType], Field(max_length=10_000), DETECTION] = {}
+    """Texts that always are, and their type, such as {Bluebird: PROJECT}."""
+    recognizers: Annotated[list[Recognizer], Field(max_length=100), DETECTION] = []
+    """What only this house has, by its form."""
+    regions: Annotated[list[Region] | None, Field(max_length=20), DETECTION] = None
+    """Countries whose telephone numbers are known without their code; left out: the usual ones."""
+
+
 class Redaction(Declared):
     """The redaction gateway."""
 
@@ -86,6 +130,8 @@ class Redaction(Declared):
     One that would leave the house is always refused."""
     hint: Annotated[bool, Steers("redacted requests")] = True
     """Whether a model is told in one line, where something was masked, what placeholders are."""
+    detection: Detection = Detection()
+    """What is found."""
     session_lifetime: Annotated[Duration, Field(gt=0), Steers("the map of masked words")] = 86400.0
     """How long a named session is remembered after its last request, such as 24h."""
     memory_only: Annotated[bool, Steers("the map of masked words")] = False

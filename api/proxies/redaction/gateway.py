@@ -20,7 +20,7 @@ from api.proxies.redaction import masking
 from api.proxies.redaction.clouds import Clouds
 from api.proxies.redaction.fields import TABLES
 from api.proxies.redaction.finds import Detector, DetectorBusy, DetectorDown, Find
-from api.proxies.redaction.masking import Masked, Policy
+from api.proxies.redaction.masking import Masked, Policy, Putting, Span
 from api.proxies.redaction.placeholders import Conversation
 from api.proxies.redaction.redacting import Redacting
 from api.proxies.redaction.sessions import Sessions
@@ -64,7 +64,7 @@ class Gateway:
         """`at_home`: whether one of our own models has this name."""
         self._settings = settings
         self._detector = detector
-        self._sessions = sessions
+        self.sessions = sessions
         self._clouds = clouds
         self._at_home = at_home
 
@@ -95,12 +95,11 @@ class Gateway:
         if call.method != "POST":
             raise Refused(405, "MethodNotAllowed", f"{call.path} is asked with POST", allowed=["POST"])
         asked = masking.read(body)
-        model = asked.get("model")
-        target = None if not isinstance(model, str) or self._at_home(model) else self._clouds.named(model)
+        target = self.target(asked.get("model"))
         routing = None if target is None else self._clouds.asked(*target, call.path)
         policy = self.policy(target[0] if target is not None else None, named=bool(call.session))
         name = session_name(call.session)
-        async with self._sessions.using(call.who, name) as conversation:
+        async with self.sessions.using(call.who, name) as conversation:
             try:
                 made = await self.body(call.path, body, conversation, policy)
                 said = ", ".join(f"{kind}={count}" for kind, count in made.counts.items()) or "none"
@@ -121,6 +120,10 @@ class Gateway:
             structured=structured(call.path, asked),
         )
 
+    def target(self, model: object) -> tuple[CloudTarget, str] | None:
+        """The service outside that is meant by a model's name, and the name there; None: one of ours."""
+        return None if not isinstance(model, str) or self._at_home(model) else self._clouds.named(model)
+
     def policy(self, target: CloudTarget | None, *, named: bool) -> Policy:
         """What may go to a service outside, or to one of ours."""
         settings = self._settings()
@@ -135,6 +138,13 @@ class Gateway:
     async def body(self, path: str, body: bytes, conversation: Conversation, policy: Policy) -> Masked:
         """A whole request of a path of the data path. Raises Refused."""
         return await masking.masked(body, path, TABLES[path], conversation, self.find, policy)
+
+    async def text(self, text: str, conversation: Conversation) -> tuple[str, list[Span]]:
+        """A text alone, masked. Raises Refused."""
+        policy = Policy(where="a text", images=False)
+        found = await masking.looked_at([("", text)], self.find)
+        putting = Putting(policy, found, conversation)
+        return putting.text(text, ""), putting.spans
 
     async def find(self, texts: list[str]) -> list[list[Find]]:
         """What is private in texts. Raises Refused."""
