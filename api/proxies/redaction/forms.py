@@ -48,7 +48,7 @@ SHAPES: Final = {
     "CAPITALS": f"[A-Z][A-Z{INVISIBLE}]{{0,40}}",
     "LABEL": rf"[A-Za-z](?:[A-Za-z{INVISIBLE}]|{LOOSE}|{UNDERSCORE}){{0,64}}",
     "NUMBER": r"0{0,3}[0-9]{1,9}",
-    "SUFFIX": f"[A-Za-z][A-Za-z{INVISIBLE}]{{0,10}}",
+    "SUFFIX": f"[A-Za-z][A-Za-z{INVISIBLE}]{{0,10}}?",  # as short as may be: an s behind it is a plural
     "WRAP": r"(?:[ \t]?\r?\n[ \t]{0,2})?",
     "CUT_WRAP": r"(?:[ \t]?\r?\n[ \t]{0,2}|[ \t]\r?|\r)?",
     "LOOSE": LOOSE,
@@ -79,7 +79,9 @@ TAIL: Final = re.compile(
     _shape(
         "(?:<OPEN><S><Z>(?:<LABEL>(?:(?:<NUMBER>|0{1,3})<Z>(?:<ANY>{0,4}(?:<SUFFIX>)?)?<S>)?)?(?:<CUT>)?"
         "|<BEFORE><WORD>(?:<U><WORD>){0,5}(?:<Z><U><Z><CUT_WRAP>" + CUT_NUMBER + ")?(?:<CUT>)?"
-        "|<BEFORE><CAPITALS>(?:(?:<U>|<LOOSE>){1,3}<CAPITALS>){0,3}(?:<Z>(?:<U>|<LOOSE>){1,3}<Z>" + CUT_NUMBER + ")?(?:<CUT>)?"
+        "|<BEFORE><CAPITALS>(?:(?:<U>|<LOOSE>){1,3}<CAPITALS>){0,3}(?:<Z>(?:<U>|<LOOSE>){1,3}<Z>"
+        + CUT_NUMBER
+        + ")?(?:<CUT>)?"
         "|<CUT>)"
     )
     + r"\Z"

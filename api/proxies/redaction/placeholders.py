@@ -43,7 +43,9 @@ class Conversation:
     def __init__(self, name: str = "", owner: str = "") -> None:
         self.name = name
         self.owner = owner
-        self.forgotten = False  # no more is kept of it
+        self.forgotten = False  # nothing more of it is kept
+        self.saved = 0  # how many of its entries are kept
+        self.used = 0.0  # when it was last asked for or saved
         self._entries: list[Entry] = []
         self._originals: dict[str, str] = {}  # placeholder -> original
         self._names: dict[str, str] = {}  # PERSON_1 -> original
@@ -92,15 +94,17 @@ class Conversation:
         parts.append(text[at:])
         return self._without_look_alikes("".join(parts), own)
 
-    def look_up(self, written: str) -> str | None:
+    def look_up(self, match: re.Match[str]) -> str | None:
         """The original of a writing that `WHOLE` found, if this conversation issued its placeholder."""
+        written = match[0]
         if (original := self._originals.get(written)) is not None:
             return original
         if len(written) > LONGEST or not paired(written):
             return None
         said = read(written)
         label = self._labels.get(said.label)
-        if label is None or (label != said.label and not _wrapped(written)):
+        bare = written[0].isalpha()
+        if label is None or (bare and label != said.label) or (match["capitals"] and len(label) < BARE_LABEL):
             return None
         return self._names.get(_name(label, said.number, said.suffix))
 
@@ -210,7 +214,7 @@ class Conversation:
         while match := WHOLE.search(text, at):
             if match.span() in own:
                 at = match.end()
-            elif self.look_up(match[0]) is None:
+            elif self.look_up(match) is None:
                 at = match.start() + 1
             else:
                 return match.span()
@@ -253,7 +257,3 @@ def _letters(number: int) -> str:
         if not number:
             return found
         number -= 1
-
-
-def _wrapped(written: str) -> bool:
-    return not written[0].isalpha()

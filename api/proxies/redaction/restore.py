@@ -67,7 +67,7 @@ class Scanner:
         while match := WHOLE.search(whole, at):
             if match.start() >= stop:
                 break
-            original = self._conversation.look_up(match[0])
+            original = self._conversation.look_up(match)
             if original is None:
                 at = match.start() + 1
                 continue
