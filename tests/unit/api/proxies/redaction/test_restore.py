@@ -89,7 +89,8 @@ def test_an_original_beside_a_bracket_keeps_it():
 
 
 @pytest.mark.parametrize(
-    "text", ["Hello", "a word of it. ", "no [brackets", "x < y", "it costs 100 ", "the pen", "Zeit", "{ }", "[x", "and/or"]
+    "text",
+    ["Hello", "a word of it. ", "no [brackets", "x < y", "it costs 100 ", "the pen", "Zeit", "{ }", "[x", "and/or"],
 )
 def test_ordinary_text_is_not_delayed(text):
     restorer = Restorer(known())
