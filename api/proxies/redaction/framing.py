@@ -12,6 +12,9 @@ from typing import Final, Protocol
 from api.proxies.dialects.sse import BYTE_ORDER_MARK, LARGEST
 
 BLANK_LINE: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+LINE_ENDS: Final = 3
+"""Bytes of line ends that were there already may end a block with those that come."""
+
 LINE: Final = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 
 
@@ -19,7 +22,7 @@ class Framing(Protocol):
     """How one kind of stream is cut into blocks."""
 
     def ends(self, data: bytes, start: int) -> int:
-        """Where the block that is open at `start` ends; -1: not here."""
+        """Where the block ends that is open at `start`; -1: not here."""
 
     def read(self, block: bytes) -> tuple[str, bytes]:
         """The event's name, and its data."""
@@ -35,8 +38,10 @@ class Events:
     """Server-sent events."""
 
     def ends(self, data: bytes, start: int) -> int:
-        """After the blank line. An LF that belongs to its CR but comes later begins the next block, and does no harm."""
-        found = BLANK_LINE.search(data, max(0, start - 3))
+        """After the blank line; at once where it ends in a CR, though its LF may still come."""
+        if data[max(0, start - 1) : start + 1] == b"\r\n":
+            start -= 1
+        found = BLANK_LINE.search(data, start)
         return -1 if found is None else found.end()
 
     def read(self, block: bytes) -> tuple[str, bytes]:
@@ -98,6 +103,7 @@ class Blocks:
         self._open = b""
         self._parts: list[bytes] = []  # what came since; joined when a line ends in it
         self._size = 0
+        self._after_cr = False  # an LF that comes now belongs to the block that went out
 
     @property
     def too_long(self) -> bool:
@@ -105,19 +111,24 @@ class Blocks:
         return self._size > self._largest
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The blocks that this completes."""
+        """The blocks that this completes. A late LF is one of its own."""
+        if self._after_cr and data:
+            self._after_cr = False
+            if data.startswith(b"\n"):
+                return [b"\n", *self.feed(data[1:])]
         self._parts.append(data)
         self._size += len(data)
         if b"\n" not in data and b"\r" not in data:
             return []
-        start, self._open = len(self._open), self._open + b"".join(self._parts)
+        seen, self._open = len(self._open), self._open + b"".join(self._parts)
         self._parts = []
         found: list[bytes] = []
         at = 0
-        while (end := self._framing.ends(self._open, max(start, at))) > at:
+        while (end := self._framing.ends(self._open, max(at, seen - LINE_ENDS))) > at:
             found.append(self._open[at:end])
-            at = start = end
+            at = end
         self._open = self._open[at:]
+        self._after_cr = not self._open and bool(found) and found[-1].endswith(b"\r")
         self._size = len(self._open)
         return found
 

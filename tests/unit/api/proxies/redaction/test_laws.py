@@ -12,7 +12,7 @@ from api.proxies.redaction.placeholders import Conversation
 from api.proxies.redaction.restore import JsonStringRestorer, Restorer, restore
 from tests.unit.api.proxies.redaction.given import MANGLINGS
 
-EXAMPLES = 100_000 if "SPARKKEEP_LONG" in os.environ else 300
+EXAMPLES = int(os.environ.get("R2N", 0)) or 100_000 if "SPARKKEEP_LONG" in os.environ else 300
 LAW = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 TYPES = ["PERSON", "EMAIL_ADDRESS", "URL", "IP", "LITERAL", "PERSONNE", "person_2", "日本", "X_PERSON"]
