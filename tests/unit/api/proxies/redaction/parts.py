@@ -55,7 +55,7 @@ def gateway(finder: Finder | None, *at_home: str, keys: dict[str, str] | None = 
 
     def secret(name: str) -> str:
         if name not in (keys or {}):
-            raise SecretRefused(f"there is no secret {name}")
+            raise SecretRefused(f"there is no secret {name}: `sparkkeep secret set {name}` sets it")
         return (keys or {})[name]
 
     clouds = Clouds(lambda: said.targets, secret)
