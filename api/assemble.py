@@ -26,6 +26,7 @@ from api.proxies.embeddings.factory import dividing
 from api.proxies.local import Local
 from api.proxies.queue.over import holds_over
 from api.proxies.records import Records
+from api.proxies.redaction.opened import opened
 from api.proxies.routing.fleet import Fleet
 from api.proxies.routing.keys import Keys
 from api.proxies.routing.ready import Ready
@@ -192,7 +193,9 @@ async def _watch(context: Context, secrets: Secrets, tending: AsyncExitStack) ->
     context.notifier = await tending.enter_async_context(notifier)
 
 
-async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, spool: Path, tending: AsyncExitStack) -> None:
+async def _open_proxies(
+    context: Context, reach: Reach, secrets: Secrets, spool: Path, tending: AsyncExitStack, *, map_file: Path | None
+) -> None:
     """What stands behind the address for apps: who answers, who may ask, and what became of it."""
     store = context.loop.store
 
@@ -209,6 +212,14 @@ async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, spool:
     context.records = Records(settings, ready.since)
     context.app_keys = Keys(lambda: settings().keys, secrets.get, context.records.under_way_of)
     context.records.heard.append(context.app_keys.heard)
+    context.redaction = await tending.enter_async_context(
+        opened(
+            lambda: store.current.loaded.desired.settings.redaction,
+            secrets.get,
+            map_file=map_file,
+            at_home=lambda model: ready.offers.known(model),
+        )
+    )
     learned = Learned()
     context.wire = Wire(
         fleet,
@@ -219,6 +230,7 @@ async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, spool:
         lacks=learned.lacks,
         divide=dividing,
         audio=Sounds(spool, lambda: diarizers(store.current.loaded.resolved), usual=lambda: settings().diarizer),
+        masks=context.redaction,
     )
     tending.callback(context.wire.close)
 
@@ -276,7 +288,11 @@ async def running(
                 base=complete.base,
             )
             await tending.enter_async_context(sampling(context))
-            await _open_proxies(context, reach, secrets, folder.path, tending)
+            named = environ.get("REDACTION_MAP_DB")
+            map_file = Path(named).expanduser() if named else folder.redaction_map
+            await _open_proxies(
+                context, reach, secrets, folder.path, tending, map_file=None if memory else map_file
+            )
             if watching:
                 await _watch(context, secrets, tending)
             if versioned is not None:

@@ -110,6 +110,8 @@ class Detection(Declared):
     """Texts that always are, and their type, such as {Bluebird: PROJECT}."""
     recognizers: Annotated[list[Recognizer], Field(max_length=100), DETECTION] = []
     """What only this house has, by its form."""
+    processes: Annotated[int, Field(strict=True, ge=1, le=16), DETECTION] = 1
+    """How many processes look through texts at a time. Each holds the model: some 300 MiB."""
     regions: Annotated[list[Region] | None, Field(max_length=20), DETECTION] = None
     """Countries whose telephone numbers are known without their code; left out: the usual ones."""
 
@@ -133,6 +135,7 @@ class Redaction(Declared):
     detection: Detection = Detection()
     """What is found."""
     session_lifetime: Annotated[Duration, Field(gt=0), Steers("the map of masked words")] = 86400.0
-    """How long a named session is remembered after its last request, such as 24h."""
+    """How long a named session is remembered after its last request, such as 24h; from the next start on."""
     memory_only: Annotated[bool, Steers("the map of masked words")] = False
-    """Whether what was masked is kept in memory only, and forgotten at the end; otherwise encrypted, in a file."""
+    """Whether what was masked is kept in memory only, and forgotten at the end; otherwise encrypted, in a file; from the
+    next start on."""

@@ -19,8 +19,10 @@ from api.proxies.redaction.vault import Vault, VaultRefused
 class Sessions:
     """Of one server. `vault`: where they are kept; None: nowhere, so that none has a name."""
 
-    def __init__(self, vault: Vault | None) -> None:
+    def __init__(self, vault: Vault | None, why: str = "this server keeps none") -> None:
+        """`why`: there is no vault."""
         self._vault = vault
+        self._why = why
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -55,5 +57,6 @@ class Sessions:
 
     def _kept(self) -> Vault:
         if self._vault is None:
-            raise Refused(503, "NoSessions", "this server keeps no sessions: leave the session's name out")
+            message = f"a request whose session has a name can't be answered: {self._why}"
+            raise Refused(503, "NoSessions", message)
         return self._vault
