@@ -36,7 +36,7 @@ _LEADING: Final = (  # words before the name of a street
     r"(?:Rue|Av(?:enue|enida|\.|da\.?)|Boulevard|Bd|Chemin|Place|Impasse|Quai|Route|Allée|Cours|Calle|C/|Carrera|Cra\.?|Paseo|Plaza|Camino|Ronda|Rua|R\.|Travessa|Largo|Praça|Alameda|Estrada|"
     r"Via|Viale|V\.le|Piazza|Corso|Largo|Vicolo|Strada|ul\.|Ul\.|ulica|Ulica|al\.|os\.|pl\.|Jl\.|Jalan|Jln\.?|str\.|Str\.|Bul\.|bul\.|Ulitsa|ulitsa|nám\.|náměstí|Odos|Leoforos|Straat|Avda)"
 )
-_UNIT: Final = r"(?:(?:Apt|Apartment|Appt|Suite|Ste|Unit|Flat|Room|Rm|Floor|Fl|Building|Bldg|Lot|Spc|Trlr|Dept|Wohnung|Piso|étage|Door)\.?\s?\#?\s?[A-Z]?-?\d{1,5}[A-Z]?|\#\s?\d{1,5}[A-Z]?)"
+_UNIT: Final = r"(?:(?:Apt|Apartment|Appt|Suite|Ste|Unit|Flat|Room|Rm|Floor|Fl|Building|Bldg|Lot|Spc|Trlr|Dept|Wohnung|Piso|étage|Door)\.?\s?\#?\s?[A-Z]?-?\d{1,5}[A-Z]?)"
 _CODE: Final = (  # postcodes that are nothing else
     r"(?:[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2}|[ABCEGHJ-NPRSTVXY]\d[A-Z][ -]?\d[A-Z]\d)"
 )
@@ -58,7 +58,7 @@ _STREETS: Final = tuple(
         (rf"(?:{_NUMBER},?\s+)?{_LEADING}\s+(?:{_SMALL}\s+|d['’]|l['’])*(?:{_CAP}(?:\s+{_SMALL})?\s*){{1,4}}(?:,?\s*(?:n[ºo°.]\s*)?{_NUMBER})", 0.8, 0),
         (rf"{_NUMBER},?\s+(?:{_LEADING}|rue|avenue|boulevard|chemin|place|via|calle)\s+(?:{_SMALL}\s+|d['’]|l['’])*{_CAP}(?:[\s-]+(?:{_SMALL}\s+)?{_CAP}){{0,3}}", 0.8, 0),
         # 20789 Allika 46: a number, a name and another number
-        (rf"\d{{1,6}}\s+(?:{_CAP}(?:\s+{_SMALL})?\s+){{1,4}}\d{{1,5}}(?:\s?[A-Za-z]\b)?", 0.6, 0),
+        (rf"\d{{1,6}}\s+(?:{_CAP}(?:\s+{_SMALL})?\s+){{1,4}}\d{{1,5}}(?:\s?[A-Da-d]\b)?", 0.6, 0),
         (r"\d{3,6}\s+\p{Ll}[\p{L}'’.-]{3,}(?:\s+\p{L}[\p{L}.'’-]+)?\s+\d{1,5}", 0.55, 0),
     )
 )
@@ -86,8 +86,8 @@ _LEAD_IN: Final = regex.compile(
 
 _STATES: Final = r"[A-Z]{2,3}"
 _PIECE: Final = regex.compile(
-    rf"""(?:[ ]?[,;]?[ ]*\n?[ ]*,?[ ]*)
-        (?P<piece>{_UNIT}
+    rf"""(?:[ ]?[,;.]?[ ]*\n?[ ]*,?[ ]*)
+        (?P<piece>{_UNIT} | \#[ ]?\d{{1,5}}[A-Z]?
           | (?:PSC|Unit)\s+\d+,?\s*Box\s+\d+ | (?:APO|FPO|DPO),?\s+A[AEP]\s+\d{{5}}
           | (?:{_STATES}|nan)[ ]+{_ZIP}(?!\w)
           | {_ZIP}(?!\w|[.,]\d)(?:[ ]+{_CAP}(?:[ ]{_CAP}){{0,3}}(?=[ ]*(?:[,.\n;!?]|$)))?

