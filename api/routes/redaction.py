@@ -33,7 +33,7 @@ Session = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r"
 Named = Annotated[
     str,
     Path(
-        min_length=1, max_length=LONGEST_NAME, pattern=r"^[\x21-\x7e]+$", description="a session", examples=["chat-1"]
+        min_length=1, max_length=LONGEST_NAME, pattern=r"^[\x21-\x7e]+$", description="a session"
     ),
 ]
 EXAMPLE: Final = {

@@ -48,7 +48,9 @@ def _back(conversation: Conversation, said: str) -> None:
     choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
     whole = loads(restored_body(Dialect.OPENAI, conversation, dumps({"choices": [choice]})))
     stream = RestoringStream(Dialect.OPENAI, conversation)
-    came = b"".join(stream.feed(_event(character)) for character in said) + stream.feed(b"data: [DONE]\n\n") + stream.end()
+    came = (
+        b"".join(stream.feed(_event(character)) for character in said) + stream.feed(b"data: [DONE]\n\n") + stream.end()
+    )
     events = [loads(line[6:]) for line in came.splitlines() if line.startswith(b"data: {")]
     streamed = "".join(event["choices"][0]["delta"].get("content") or "" for event in events if event["choices"])
     if whole["choices"][0]["message"]["content"] != _SAID or streamed != _SAID:
