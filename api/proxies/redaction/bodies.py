@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from api.proxies.dialects.json_text import dumps
 from api.proxies.dialects.names import Dialect
+from api.proxies.redaction.forms import WHOLE
 from api.proxies.redaction.placeholders import Conversation
 from api.proxies.redaction.restore import JsonStringRestorer, restore
 
 UNTOUCHED: Final = frozenset(
-    {"id", "object", "model", "type", "role", "name", "call_id", "tool_call_id", "item_id", "response_id", "data",
-     "previous_response_id", "finish_reason", "stop_reason", "status", "system_fingerprint", "service_tier", "signature",
-     "encrypted_content", "created_at", "b64_json", "partial_image_b64", "obfuscation"}
+    {"id", "object", "model", "type", "role", "name", "call_id", "tool_call_id", "item_id", "response_id",
+     "previous_response_id", "finish_reason", "stop_reason", "status", "system_fingerprint", "service_tier",
+     "signature", "encrypted_content", "data", "created_at", "b64_json", "partial_image_b64", "obfuscation"}
 )  # fmt: skip
 """Fields whose text is for programs: names of tools and models, ids, what is signed or encoded."""
 
@@ -63,6 +64,8 @@ class Walker:
         return self._text(value) if isinstance(value, str) else value
 
     def _text(self, text: str) -> str:
+        if WHOLE.search(text) is None:
+            return text
         return self._noted(text, restore(text, self._conversation))
 
     def _document(self, text: str) -> str:
@@ -75,7 +78,9 @@ class Walker:
 
 
 def restored_body(dialect: Dialect, conversation: Conversation, body: bytes, *, structured: bool = False) -> bytes:
-    """A whole answer, an error's too; as it came where there is nothing to put back. Each dialect's fields are known in all.
+    """A whole answer, an error's too; as it came where there is nothing to put back.
+
+    The fields of all dialects are known at once: none has a name that means something else in another.
 
     What is no JSON is restored as text, and what is no text goes through: a placeholder that is left tells nothing.
     """

@@ -17,6 +17,13 @@ OPAQUE: Final = ("audio", "image")
 """Deltas of the Responses API that are no text, unless they are its transcript."""
 
 
+KNOWN: Final = frozenset(
+    {"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "index", "delta",
+     "text", "finish_reason", "stop_reason", "logprobs"}
+)  # fmt: skip
+"""Fields of a choice, and of what it says, that hold no text but what goes on."""
+
+
 class Slot(NamedTuple):
     """A part of a channel's text: in which field of what it stands, and and how an event says more of the same."""
 
@@ -29,10 +36,11 @@ class Slot(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """An event's text, and the channels that end with it: those that begin so."""
+    """An event's text, the channels that end with it (those that begin so), and whether it may hold other text."""
 
     slots: list[Slot]
     ended: list[Channel]
+    more: bool = True
 
 
 def see(dialect: Dialect, event: Json) -> Seen:
@@ -45,6 +53,7 @@ def see(dialect: Dialect, event: Json) -> Seen:
 def _openai(event: Json) -> Seen:
     slots: list[Slot] = []
     ended: list[Channel] = []
+    more = False
     for choice in _objects(event.get("choices")):
         index = _index(choice.get("index", 0))
         if isinstance(choice.get("text"), str):
@@ -55,9 +64,10 @@ def _openai(event: Json) -> Seen:
                 shape = _in_choice(event, index, "delta", field)
                 slots.append(Slot((index, field), delta, field, shape, answer=field == "content"))
         slots += _called(event, index, delta)
+        more |= not (delta.keys() <= KNOWN and choice.keys() <= KNOWN) or isinstance(delta.get("content"), list)
         if choice.get("finish_reason") is not None:
             ended.append((index,))
-    return Seen(slots, ended)
+    return Seen(slots, ended, more or not slots)
 
 
 def _called(event: Json, index: Index, delta: Json) -> list[Slot]:
@@ -101,7 +111,7 @@ def _responses(event: Json) -> Seen:
     if kind.endswith(".delta") and isinstance(event.get("delta"), str):
         if any(word in base for word in OPAQUE) and "transcript" not in base:
             return Seen([], [])
-        return Seen([_response_slot(event, channel, base)], [])
+        return Seen([_response_slot(event, channel, base)], [], more=False)
     if kind in {"response.completed", "response.incomplete", "response.failed", "error"}:
         return Seen([], [()])
     if kind == "response.output_item.done":
@@ -127,7 +137,7 @@ def _anthropic(event: Json) -> Seen:
     if kind in {"content_block_delta", "content_block_start"}:
         said = _object(event.get("delta" if kind == "content_block_delta" else "content_block"))
         slots = [_block_slot(index, said, field) for field in DELTAS if isinstance(said.get(field), str)]
-        return Seen(slots, [])
+        return Seen(slots, [], more=kind == "content_block_start" or not slots)
     if kind == "content_block_stop":
         return Seen([], [(index,)])
     return Seen([], [()] if kind in {"message_delta", "message_stop", "error"} else [])
@@ -159,7 +169,7 @@ def _ollama(event: Json) -> Seen:
                 return {**head, "response": "", field: text, "done": False}
 
             slots.append(Slot((field,), event, field, at_top, answer=field == "response"))
-    return Seen(slots, [()] if event.get("done") else [])
+    return Seen(slots, [()] if event.get("done") else [], more="tool_calls" in message or not slots)
 
 
 def _index(value: object) -> Index:

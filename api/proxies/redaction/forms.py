@@ -1,12 +1,12 @@
-"""How a placeholder is written, and in which ways a model writes it wrongly.
+r"""How a placeholder is written, and in which ways a model writes it wrongly.
 
-The strict form is `[PERSON_1]`: a label of capitals, a number, perhaps a suffix (`[PERSON_1_FIRST]`). The lenient forms are
-those in which models, markdown, HTML and URLs bring it back. Two rules keep them off natural text:
+The strict form is `[PERSON_1]`: a label of capitals, a number, perhaps a suffix (`[PERSON_1_FIRST]`). The lenient forms
+are those in which models, markdown, HTML and URLs bring it back. Two rules keep them off natural text:
 
-- In brackets (square, pointed, curly, `«»`, also escaped ones) everything between label and number is forgiven: case, spaces,
-  hyphens, escapes. Round brackets are not counted: "(person 1)" is natural.
-- Without brackets it needs an underscore before the number (`person_1`, `PERSON\\_1`), or capitals in a label of at least five
-  letters (`PERSON 1`, `PERSON-1`). So "person 1 of the team" is never one.
+- In brackets (square, pointed, curly, guillemets, also escaped ones) everything between label and number is forgiven:
+  case, spaces, hyphens, escapes. Round brackets are not counted: "(person 1)" is natural.
+- Without brackets it needs an underscore before the number (`person_1`, `PERSON\_1`), or capitals in a label of at
+  least five letters (`PERSON 1`, `PERSON-1`). So "person 1 of the team" is never one.
 
 Both hold only for what the conversation issued, which is for the caller to look up: here is nothing but shape.
 """
@@ -27,13 +27,19 @@ BARE_LABEL: Final = 5
 INVISIBLE: Final = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 LOOSE: Final = r"[ \t\r\n\u00a0\u202f\-\u2010-\u2013]"
 UNDERSCORE: Final = r"(?:\\{0,2}_|%(?:25)?5[Ff]|&(?:#95|#[xX]5[fF]|lowbar|UnderBar);)"
-OPEN: Final = r"(?:\\?\[|\\?<|\\?\{|[«【⟨〈［＜]|%(?:25)?(?:5[Bb]|3[Cc]|7[Bb])|&(?:lt|\#91|\#60|lbrack|lsqb|\#[xX]5[bB]|\#[xX]3[cC]);)"
-CLOSE: Final = r"(?:\\?\]|\\?>|\\?\}|[»】⟩〉］＞]|%(?:25)?(?:5[Dd]|3[Ee]|7[Dd])|&(?:gt|\#93|\#62|rbrack|rsqb|\#[xX]5[dD]|\#[xX]3[eE]);)"
+OPEN: Final = (
+    r"(?:\\?[\[<{]|[«【⟨〈\uff3b\uff1c]|%(?:25)?(?:5[Bb]|3[Cc]|7[Bb])"
+    r"|&(?:lt|\#91|\#60|lbrack|lsqb|\#[xX]5[bB]|\#[xX]3[cC]);)"
+)
+CLOSE: Final = (
+    r"(?:\\?[\]>}]|[»】⟩〉\uff3d\uff1e]|%(?:25)?(?:5[Dd]|3[Ee]|7[Dd])"
+    r"|&(?:gt|\#93|\#62|rbrack|rsqb|\#[xX]5[dD]|\#[xX]3[eE]);)"
+)
 # What an escape may have become of when a stream was cut inside it.
 CUT_ESCAPE: Final = r"(?:\\{1,2}|%(?:2(?:5(?:[357])?)?|[357])?|&(?:\#(?:[xX][35]?|[69][0-5]?)?|[A-Za-z]{1,8})?)"
 PAIRS: Final = {
     "[": "]", "<": ">", "{": "}", "\\[": "\\]", "\\<": "\\>", "\\{": "\\}",
-    "«": "»", "【": "】", "⟨": "⟩", "〈": "〉", "［": "］", "＜": "＞",
+    "«": "»", "【": "】", "⟨": "⟩", "〈": "〉", "\uff3b": "\uff3d", "\uff1c": "\uff1e",
     "%5B": "%5D", "%3C": "%3E", "%7B": "%7D", "%255B": "%255D", "%253C": "%253E", "%257B": "%257D",
     "&LT;": "&GT;", "&#91;": "&#93;", "&#60;": "&#62;", "&LBRACK;": "&RBRACK;", "&LSQB;": "&RSQB;",
     "&#X5B;": "&#X5D;", "&#X3C;": "&#X3E;",
@@ -98,7 +104,8 @@ TRANSLATED: Final = {
 """Labels as models translate them. They count in brackets only, and only where no label is called so itself."""
 
 WORDS: Final = re.compile(r"[A-Z]+|[0-9]+")
-LOOK_ALIKE: Final = re.compile(r"([A-Za-z]+)[\s_\-\u2010-\u2013]*0*([0-9]{1,9})")
+LOOK_ALIKE: Final = re.compile(rf"([A-Za-z{INVISIBLE}]+)[\s_\-\u2010-\u2013\\{INVISIBLE}]*0*([0-9]{{1,9}})")
+INVISIBLES: Final = re.compile(f"[{INVISIBLE}]+")
 WRAPPERS: Final = re.compile(rf"^{OPEN}|{CLOSE}$|{CUT_ESCAPE}$")
 ESCAPED_UNDERSCORE: Final = re.compile(rf"[{INVISIBLE}]|\\|{UNDERSCORE}")
 
@@ -147,5 +154,12 @@ def paired(text: str) -> bool:
 
 
 def look_alikes(text: str) -> set[tuple[str, int]]:
-    """Each word before a number, with the number: what may never be issued any more, since it stands there already."""
-    return {(word.upper(), int(number)) for word, number in LOOK_ALIKE.findall(_plain(text))}
+    """Each word before a number, with the number: what may never be issued any more, since it stands there already.
+
+    A word may begin after any character that can't be seen, so each end of it counts.
+    """
+    found: set[tuple[str, int]] = set()
+    for run, number in LOOK_ALIKE.findall(re.sub(OPEN, "[", re.sub(UNDERSCORE, "_", text))):
+        parts = INVISIBLES.split(run)
+        found.update(("".join(parts[first:]).upper(), int(number)) for first in range(len(parts)))
+    return found

@@ -1,7 +1,7 @@
 """An answer's bytes as blocks, none of them lost: what isn't touched goes out as it came.
 
-`api.proxies.dialects.sse` says what an event means; here it must be written again with one line changed, so each block keeps its
-bytes: comments, ids, line ends of all three kinds, a byte order mark.
+`api.proxies.dialects.sse` says what an event means; here it must be written again with one line changed, so each block
+keeps its bytes: comments, ids, line ends of all three kinds, a byte order mark.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def _prepared(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_size_limit = 4194304")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
-            raise sqlite3.DatabaseError(f"it is of a later version ({version})")
+            raise sqlite3.DatabaseError(f"it is of a later version ({version})")  # noqa: TRY301  # closed below
         db.executescript(SCHEMA)
         db.execute(f"PRAGMA user_version = {VERSION}")
     except BaseException:

@@ -7,8 +7,9 @@ from typing import Final
 
 PERSON: Final = "PERSON"
 TITLES: Final = frozenset(
-    "mr mrs ms miss mx dr prof professor sir dame lord lady herr frau monsieur madame mme mlle señor señora sr sra".split()
-)
+    {"mr", "mrs", "ms", "miss", "mx", "dr", "prof", "professor", "sir", "dame", "lord", "lady", "herr", "frau",
+     "madame", "monsieur", "mme", "mlle", "señor", "señora", "sr", "sra"}
+)  # fmt: skip
 POSSESSIVE: Final = re.compile(r"['\u2019]s?$")
 MARKS: Final = ".,;:!?\"'()\u2019\u201c\u201d"
 
@@ -17,24 +18,26 @@ class People:
     """The full names of a conversation, by the placeholder each was given."""
 
     def __init__(self) -> None:
-        self._words: dict[str, tuple[str, ...]] = {}  # the latest last
+        self._words: dict[str, tuple[str, ...]] = {}
+        self._with: dict[str, dict[str, None]] = {}  # whose names hold a word, the latest last
 
     def know(self, base: str, original: str) -> None:
         """A name as it was written. Of several for one person the longest counts."""
         words = words_of(original)
-        known = self._words.get(base, ())
-        if not known or len(words) > len(known):
-            self._words.pop(base, None)
+        if base not in self._words or len(words) > len(self._words[base]):
             self._words[base] = words
+            for word in words:
+                bases = self._with.setdefault(word, {})
+                bases.pop(base, None)
+                bases[base] = None
 
     def tie(self, original: str) -> tuple[str, str] | None:
         """Whose name this is a part of, or the longer form of, and which part. Of several, the latest."""
         words = words_of(original)
-        if not words:
-            return None
-        for base in reversed(self._words):
-            if part := _part(words, self._words[base], plain=len(original.split()) == 1):
-                return base, "" if part == "OTHER" else part
+        for word in words:
+            for base in reversed(self._with.get(word, {})):
+                if part := _part(words, self._words[base], plain=len(original.split()) == 1):
+                    return base, "" if part == "OTHER" else part
         return None
 
 

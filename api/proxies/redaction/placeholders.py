@@ -82,14 +82,14 @@ class Conversation:
         wanted = _joined(finds, len(text))
         self._reserve(text)
         parts: list[str] = []
-        own: list[tuple[int, int]] = []
+        own: set[tuple[int, int]] = set()
         at = size = 0
         for find in wanted:
             plain, placeholder = text[at : find.start], self._place(text[find.start : find.end], find.type)
             self._counts[find.type] += 1
             parts += (plain, placeholder)
             size += len(plain) + len(placeholder)
-            own.append((size - len(placeholder), size))
+            own.add((size - len(placeholder), size))
             at = find.end
         parts.append(text[at:])
         return self._without_look_alikes("".join(parts), own)
@@ -196,20 +196,23 @@ class Conversation:
     def _reserve(self, text: str) -> None:
         self._reserved |= look_alikes(text)
 
-    def _without_look_alikes(self, text: str, own: list[tuple[int, int]]) -> str:
+    def _without_look_alikes(self, text: str, own: set[tuple[int, int]]) -> str:
         """Until what is given back from it is its own placeholders and nothing else."""
-        while True:
-            found = self._first_look_alike(text, set(own))
-            if found is None:
-                return text
-            start, end = found
-            placeholder = self._place(text[start:end], LITERAL)
-            longer = len(placeholder) - (end - start)
-            own = [(a, b) if b <= start else (a + longer, b + longer) for a, b in own]
-            own.append((start, start + len(placeholder)))
-            text = text[:start] + placeholder + text[end:]
+        while found := self._look_alikes(text, own):
+            parts: list[str] = []
+            at = size = 0
+            kept: set[tuple[int, int]] = set()
+            for start, end in sorted(own | found):
+                placeholder = text[start:end] if (start, end) in own else self._place(text[start:end], LITERAL)
+                parts += (text[at:start], placeholder)
+                size += start - at + len(placeholder)
+                kept.add((size - len(placeholder), size))
+                at = end
+            text, own = "".join((*parts, text[at:])), kept
+        return text
 
-    def _first_look_alike(self, text: str, own: set[tuple[int, int]]) -> tuple[int, int] | None:
+    def _look_alikes(self, text: str, own: set[tuple[int, int]]) -> set[tuple[int, int]]:
+        found: set[tuple[int, int]] = set()
         at = 0
         while match := WHOLE.search(text, at):
             if match.span() in own:
@@ -217,8 +220,9 @@ class Conversation:
             elif self.look_up(match) is None:
                 at = match.start() + 1
             else:
-                return match.span()
-        return None
+                found.add(match.span())
+                at = match.end()
+        return found
 
 
 def _joined(finds: Sequence[Find], length: int) -> list[Find]:
@@ -237,7 +241,7 @@ def _joined(finds: Sequence[Find], length: int) -> list[Find]:
 
 
 def _normal(original: str) -> str:
-    """The same for writings of one value: case and spaces do not count, nor what stands between the digits of a number."""
+    """The same for writings of one value: case and spaces do not count, nor what stands between a number's digits."""
     plain = SPACES.sub(" ", unicodedata.normalize("NFKC", original).strip().casefold())
     digits = sum(c.isdigit() for c in plain)
     solid = "".join(c for c in plain if c.isalnum() or c == "+")

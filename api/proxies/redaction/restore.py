@@ -1,8 +1,8 @@
 """Originals put back: in a whole text, in a stream of it, in the fragments of a JSON document.
 
-One pass, never chained: what was put back isn't looked at again. The strict form and the lenient ones (`forms`) are found
-together, from the left. A stream gives out what it can at once: only what may still become a writing of a placeholder that
-was issued waits for its next character.
+One pass, never chained: what was put back isn't looked at again. The strict form and the lenient ones (`forms`) are
+found together, from the left. A stream gives out what it can at once: only what may still become a writing of a
+placeholder that was issued waits for its next character.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ def _applied(whole: str, pieces: list[Piece]) -> str:
 class JsonStringRestorer:
     """A JSON document that comes in fragments, cut anywhere: what stands in its strings is restored and escaped again.
 
-    What isn't touched goes out as it came, escapes and spaces included. Text that isn't JSON does no harm: outside of strings
-    nothing is looked at.
+    What isn't touched goes out as it came, escapes and spaces included. Text that isn't JSON does no harm: outside of
+    strings nothing is looked at.
     """
 
     def __init__(self, conversation: Conversation) -> None:
@@ -140,10 +140,7 @@ class JsonStringRestorer:
         found: list[str] = []
         at = 0
         while at < len(text):
-            if self._scanner is None:
-                at = self._outside(text, at, found)
-            else:
-                at = self._inside(text, at, found)
+            at = (self._outside if self._scanner is None else self._inside)(text, at, found)
         return "".join(found)
 
     def end(self) -> str:
@@ -209,5 +206,5 @@ def _decoded(raw: str) -> str:
     if raw[0] != "\\":
         return raw
     if len(raw) == 6:  # noqa: PLR2004  # \uXXXX
-        return chr(int(raw[2:], 16))
+        return chr(int(raw[2:], 16))  # noqa: FURB166  # the prefix is JSON's
     return ESCAPES.get(raw[1:], "\ufffd")

@@ -1,7 +1,7 @@
 """Originals put back in a streamed answer.
 
-One restorer for each choice and channel. An event that changes is written again, all others go through byte for byte. What a
-channel holds goes out before the event that ends it, as an event of the same shape.
+One restorer for each choice and channel. An event that changes is written again, all others go through byte for byte.
+What a channel holds goes out before the event that ends it, as an event of the same shape.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ START, DELTA = "content_block_start", "content_block_delta"
 class RestoringStream:
     """A streamed answer of one dialect (server-sent events; lines for Ollama), cut anywhere.
 
-    `structured`: the text it says is a JSON document (the request's `response_format`), so it is restored at the level of
-    its strings. What was issued after its beginning is restored too.
+    `structured`: the text it says is a JSON document (the request's `response_format`), so it is restored at the level
+    of its strings. What was issued after its beginning is restored too.
     """
 
     def __init__(self, dialect: Dialect, conversation: Conversation, *, structured: bool = False) -> None:
@@ -80,13 +80,15 @@ class RestoringStream:
                 restored += self._restorers.pop(slot.channel).end()
             slot.holder[slot.field] = restored
             changed |= restored != text
-        before = self._flushed(seen.ended, event.get(NUMBER))
-        walker = Walker(self._conversation, structured=self._structured)
-        walker.walk(event, frozenset((id(slot.holder), slot.field) for slot in seen.slots))
+        before = self._flushed(seen.ended, event.get(NUMBER)) if seen.ended else b""
+        if seen.more:
+            walker = Walker(self._conversation, structured=self._structured)
+            walker.walk(event, frozenset((id(slot.holder), slot.field) for slot in seen.slots))
+            changed |= walker.changed
         if self._added and _counts(event.get(NUMBER)):
             event[NUMBER] += self._added
             changed = True
-        if not (changed or walker.changed):
+        if not changed:
             return before + block
         return before + self._framing.rewritten(block, dumps(event))
 

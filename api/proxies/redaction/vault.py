@@ -1,7 +1,7 @@
 """The map: which placeholder stands for what, by conversation.
 
-A conversation that is in use is one object, whoever asks for it; the file follows it. The file's work is done by a thread of
-its own, one thing after the other, so that the event loop never waits for a disk.
+A conversation that is in use is one object, whoever asks for it; the file follows it. The file's work is done by a
+thread of its own, one thing after the other, so that the event loop never waits for a disk.
 """
 
 from __future__ import annotations

@@ -20,7 +20,23 @@ ADA = 'Ada "Countess" Lovelace'
 STREET = 'Hôhe Straße 1\\2\n"Hof"'
 MAIL = "ada@example.com"
 PLACEHOLDERS = ["[PERSON_1]", "[STREET_ADDRESS_1]", "[EMAIL_ADDRESS_1]"]
-WORDS = ["so", "the person", "péople", "p", "is at", "x[1]", "<b>", "a_b", "100%", "日本", "\U0001f600", "1.", "\\", "{", "\n"]
+WORDS = [
+    "so",
+    "the person",
+    "péople",
+    "p",
+    "is at",
+    "x[1]",
+    "<b>",
+    "a_b",
+    "100%",
+    "日本",
+    "\U0001f600",
+    "1.",
+    "\\",
+    "{",
+    "\n",
+]
 KINDS = {
     "chat": Dialect.OPENAI,
     "completions": Dialect.OPENAI,
@@ -62,20 +78,23 @@ class Scribe:
         self.number = 0
 
     def text(self) -> str:
-        words = [self.dice.choice(WORDS) for _ in range(self.dice.randint(0, 4))]
-        for _ in range(self.dice.randint(1, 2)):
+        words = [self.dice.choice(WORDS) for _ in range(self.dice.randint(0, 3))]
+        for _ in range(self.dice.choice([1, 1, 2])):
             words.insert(self.dice.randint(0, len(words)), self.spoil(self.dice.choice(PLACEHOLDERS)))
         return " ".join(words)
 
     def document(self) -> tuple[str, Any]:
         said = {"to": [self.text(), 1], "b": {"note": self.text()}}
-        restored = {"to": [restore(said["to"][0], self.known), 1], "b": {"note": restore(said["b"]["note"], self.known)}}
+        restored = {
+            "to": [restore(said["to"][0], self.known), 1],
+            "b": {"note": restore(said["b"]["note"], self.known)},
+        }
         return json.dumps(said, ensure_ascii=self.dice.random() < 0.5, indent=self.dice.choice([None, 1])), restored
 
     def pieces(self, text: str) -> list[str]:
         found, at = [], 0
         while at < len(text):
-            size = self.dice.randint(1, 14)
+            size = self.dice.randint(1, 20)
             found.append(text[at : at + size])
             at += size
         return found
@@ -90,7 +109,11 @@ class Scribe:
                 lines.append(f"id: {self.number}")
             if self.dice.random() < 0.1:
                 lines.append(": still here")
-            lines += [f"data:{line}" for line in json.dumps(said, indent=0).split("\n")] if self.dice.random() < 0.1 else [f"data: {data}"]
+            lines += (
+                [f"data:{line}" for line in json.dumps(said, indent=0).split("\n")]
+                if self.dice.random() < 0.1
+                else [f"data: {data}"]
+            )
             self.blocks.append((self.end.join(lines) + self.end * 2).encode())
             if self.dice.random() < 0.1:
                 self.blocks.append(f": keep-alive{self.end * 2}".encode())
@@ -133,12 +156,21 @@ def _chat(scribe: Scribe) -> None:
         for call in range(scribe.dice.randint(0, 2)):
             text, restored = scribe.document()
             scribe.wanted[choice, "call", call] = restored
-            start = {"index": call, "id": "PERSON_1", "type": "function", "function": {"name": "PERSON_1", "arguments": ""}}
+            start = {
+                "index": call,
+                "id": "PERSON_1",
+                "type": "function",
+                "function": {"name": "PERSON_1", "arguments": ""},
+            }
             channels.append(
                 [{"tool_calls": [start]}]
                 + [{"tool_calls": [{"index": call, "function": {"arguments": piece}}]} for piece in scribe.pieces(text)]
             )
-        woven = scribe.woven(channels) if scribe.dice.random() < 0.3 else sum(channels, [])
+        woven = (
+            scribe.woven(channels)
+            if scribe.dice.random() < 0.3
+            else [delta for channel in channels for delta in channel]
+        )
         row += [{"index": choice, "delta": delta, "finish_reason": None} for delta in woven]
         row.append({"index": choice, "delta": {}, "finish_reason": "stop"})
         rows.append(row)
@@ -177,12 +209,25 @@ def _responses(scribe: Scribe) -> None:
             for piece in scribe.pieces(text):
                 event("response.function_call_arguments.delta", item_id=f"fc_{item}", output_index=item, delta=piece)
             event("response.function_call_arguments.done", item_id=f"fc_{item}", output_index=item, arguments=text)
-            said = {"type": "function_call", "id": "PERSON_1", "call_id": "PERSON_1", "name": "PERSON_1", "arguments": text}
+            said = {
+                "type": "function_call",
+                "id": "PERSON_1",
+                "call_id": "PERSON_1",
+                "name": "PERSON_1",
+                "arguments": text,
+            }
         else:
             text = scribe.text()
             scribe.wanted[item, "text"] = restore(text, scribe.known)
             for piece in scribe.pieces(text):
-                event("response.output_text.delta", item_id="m", output_index=item, content_index=0, delta=piece, logprobs=[])
+                event(
+                    "response.output_text.delta",
+                    item_id="m",
+                    output_index=item,
+                    content_index=0,
+                    delta=piece,
+                    logprobs=[],
+                )
             event("response.output_text.done", item_id="m", output_index=item, content_index=0, text=text)
             said = {"type": "message", "id": "PERSON_1", "content": [{"type": "output_text", "text": text}]}
         event("response.output_item.done", output_index=item, item=said)
@@ -192,16 +237,24 @@ def _responses(scribe: Scribe) -> None:
 
 def _anthropic(scribe: Scribe) -> None:
     def event(kind: str, **said: Any) -> None:
-        scribe.event({"type": kind, **said}, kind, plain=kind not in {"content_block_delta"})
+        scribe.event({"type": kind, **said}, kind, plain=kind != "content_block_delta")
 
     event("message_start", message={"id": "msg_PERSON_1", "model": "PERSON_1", "content": []})
     for index in range(scribe.dice.randint(1, 3)):
         kind, name, delta = scribe.dice.choice(
-            [("text", "text", "text_delta"), ("thinking", "thinking", "thinking_delta"), ("tool_use", "partial_json", "input_json_delta")]
+            [
+                ("text", "text", "text_delta"),
+                ("thinking", "thinking", "thinking_delta"),
+                ("tool_use", "partial_json", "input_json_delta"),
+            ]
         )
         if kind == "tool_use":
             text, scribe.wanted[index, name] = scribe.document()
-            event("content_block_start", index=index, content_block={"type": kind, "id": "PERSON_1", "name": "PERSON_1", "input": {}})
+            event(
+                "content_block_start",
+                index=index,
+                content_block={"type": kind, "id": "PERSON_1", "name": "PERSON_1", "input": {}},
+            )
         else:
             text = scribe.text()
             scribe.wanted[index, name] = restore(text, scribe.known)
@@ -319,7 +372,9 @@ def _hear_responses(found: Heard, event: dict[str, Any]) -> None:
 def _hear_anthropic(found: Heard, event: dict[str, Any]) -> None:
     index = event.get("index")
     if event["type"] == "content_block_delta":
-        name = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}[event["delta"]["type"]]
+        name = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}[
+            event["delta"]["type"]
+        ]
         found.more((index, name), event["delta"][name], index)
     elif event["type"] == "content_block_stop":
         found.ended.add(index)

@@ -1,5 +1,7 @@
 """What models do to placeholders, whole and cut at every place."""
 
+import itertools
+
 import pytest
 
 from api.proxies.redaction.placeholders import Conversation
@@ -12,7 +14,7 @@ PLACEHOLDERS = {"[PERSON_1]": ADA, "[PERSON_1_FIRST]": "Ada", "[EMAIL_ADDRESS_1]
 def in_parts(text: str, cuts: list[int], known: Conversation) -> str:
     restorer = Restorer(known)
     edges = [0, *cuts, len(text)]
-    return "".join(restorer.feed(text[a:b]) for a, b in zip(edges, edges[1:], strict=False)) + restorer.end()
+    return "".join(restorer.feed(text[a:b]) for a, b in itertools.pairwise(edges)) + restorer.end()
 
 
 @pytest.mark.parametrize("placeholder", PLACEHOLDERS)
