@@ -32,9 +32,7 @@ Text = Annotated[str, Field(max_length=LONGEST)]
 Session = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[\x21-\x7e]+$")]
 Named = Annotated[
     str,
-    Path(
-        min_length=1, max_length=LONGEST_NAME, pattern=r"^[\x21-\x7e]+$", description="a session"
-    ),
+    Path(min_length=1, max_length=LONGEST_NAME, pattern=r"^[\x21-\x7e]+$", description="a session"),
 ]
 EXAMPLE: Final = {
     "text": "write to [EMAIL_1]",

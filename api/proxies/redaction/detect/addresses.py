@@ -11,7 +11,7 @@ from typing import Final
 
 import regex
 
-from api.proxies.redaction.detect.page import Page
+from api.proxies.redaction.detect.page import Page, marked
 from api.proxies.redaction.finds import Find
 
 _CAP: Final = r"\p{Lu}[\p{L}\p{M}'’.-]*+"
@@ -25,9 +25,7 @@ _KIND: Final = (
     r"Islands?|Isle|Junctions?|Keys?|Knolls?|Lakes?|Landing|Light|Locks|Lodge|Mills?|Mission|Motorway|Mount|Mountains?|Neck|Orchard|Oval|Overpass|Pass|Passage|Path|Pines?|Plains?|Port|Prairie|Radial|Ramp|"
     r"Ranch|Rapids?|Rest|River|Shoals?|Shores?|Skyway|Springs?|Spur|Station|Stravenue|Stream|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Underpass|Union|Valley|Viaduct|Village|Ville|Vista|Wall|Wells?)"
 )
-_SURE_KIND: Final = (
-    r"(?:Street|St|Str|Avenue|Ave?|Boulevard|Blvd|Road|Rd|Drive|Dr|Lane|Ln|Court|Ct|Parkway|Pkwy|Highway|Hwy|Crescent|Terrace|Place|Square|Sq|Trail|Circle)"
-)
+_SURE_KIND: Final = r"(?:Street|St|Str|Avenue|Ave?|Boulevard|Blvd|Road|Rd|Drive|Dr|Lane|Ln|Court|Ct|Parkway|Pkwy|Highway|Hwy|Crescent|Terrace|Place|Square|Sq|Trail|Circle)"
 _GLUED: Final = (  # endings of streets that are one word
     r"(?:stra(?:ss|ß)e|strasse|str\.?|gasse|weg|platz|allee|ufer|damm|ring|steig|straat|laan|kade|plein|gracht|singel|dijk|dreef|gata|gatan|vägen|väg|gränd|torget|"
     r"vej|vejen|gade|gaden|stræde|gate|gaten|vei|veien|veg|vegen|tie|katu|polku|kuja|kaari|tänav|iela|gatvė|utca|út|útja|tér|körút|sor|köz|stígur|gata|vegur|braut|tún)"
@@ -40,43 +38,88 @@ _UNIT: Final = r"(?:(?:Apt|Apartment|Appt|Suite|Ste|Unit|Flat|Room|Rm|Floor|Fl|B
 _CODE: Final = (  # postcodes that are nothing else
     r"(?:[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2}|[ABCEGHJ-NPRSTVXY]\d[A-Z][ -]?\d[A-Z]\d)"
 )
-_ZIP: Final = rf"(?:{_CODE}|(?:[A-Z]{{1,2}}-)?\d{{4,6}}(?:-\d{{3,4}})?(?:\s[A-Z]{{2}}\b)?|\d{{3}}\s\d{{2}}|\d{{2}}-\d{{3}})"
+_ZIP: Final = (
+    rf"(?:{_CODE}|(?:[A-Z]{{1,2}}-)?\d{{4,6}}(?:-\d{{3,4}})?(?:\s[A-Z]{{2}}\b)?|\d{{3}}\s\d{{2}}|\d{{2}}-\d{{3}})"
+)
 _NUMBER: Final = r"\d{1,6}(?:[-/]\d{1,5})?(?:\s?[A-Za-z])?(?:\s(?:bis|ter))?"
 
 _STREETS: Final = tuple(
     (regex.compile(rf"(?<![\w.,:/$€£-]){pattern}(?![\w])", flags), score)
     for pattern, score, flags in (
         # 12 High Street, 1668 Glyn St N, 90 Whitchurch Road street
-        (rf"(?:{_NUMBER}\s+){{1,2}}(?:{_DIRECTION}\s+)?(?:(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th))\s+){{1,4}}?{_KIND}\.?(?:\s+(?:[Ss]treet|{_KIND}|{_DIRECTION}))?\b\.?", 0.85, 0),
-        (r"\d{1,6}\s+(?:[\p{L}.'’-]+\s+){1,3}?(?:street|avenue|ave|boulevard|blvd|road|rd|drive|lane|st)\b\.?", 0.75, 0),
+        (
+            rf"(?:{_NUMBER}[ ]+){{1,2}}(?:{_DIRECTION}[ ]+)?(?:(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th))[ ]+){{1,4}}?{_KIND}\.?(?:[ ]+(?:[Ss]treet|{_KIND}|{_DIRECTION}))?\b\.?",
+            0.85,
+            0,
+        ),
+        (
+            r"\d{1,6}[ ]+(?:[\p{L}.'’-]+[ ]+){1,3}?(?:street|avenue|ave|boulevard|blvd|road|rd|drive|lane|st)\b\.?",
+            0.75,
+            0,
+        ),
         # Marina Fort Street, without a number
-        (rf"(?:{_CAP}\s+){{1,3}}?{_SURE_KIND}\b(?:\s+{_NUMBER})?", 0.55, 0),
+        (rf"(?:{_CAP}[ ]+){{1,3}}?{_SURE_KIND}\b(?:[ ]+{_NUMBER})?", 0.55, 0),
         # Hauptstraße 5, Koskikatu 25
-        (rf"(?:{_CAP}\s+){{0,3}}[\p{{L}}'’.-]{{3,}}{_GLUED}\s+{_NUMBER}", 0.8, 0),
-        (rf"(?:{_NUMBER}\s+)?(?:{_CAP}\s+){{0,3}}[\p{{Lu}}][\p{{L}}'’.-]{{2,}}(?:stra(?:ss|ß)e|gasse|straat|gracht|gatan|vägen|vejen|veien|katu|utca)\b(?:\s+{_NUMBER})?", 0.7, 0),
+        (rf"(?:{_CAP}[ ]+){{0,3}}[\p{{L}}'’.-]{{3,}}{_GLUED}[ ]+{_NUMBER}", 0.8, 0),
+        (
+            rf"(?:{_NUMBER}[ ]+)?(?:{_CAP}[ ]+){{0,3}}[\p{{Lu}}][\p{{L}}'’.-]{{2,}}(?:stra(?:ss|ß)e|gasse|straat|gracht|gatan|vägen|vejen|veien|katu|utca)\b(?:[ ]+{_NUMBER})?",
+            0.7,
+            0,
+        ),
         # 12 rue de la Paix, Calle Mayor 3, Rua do Arenque 1634, ul. Miła 53
-        (rf"(?:{_NUMBER},?\s+)?{_LEADING}\s+(?:{_SMALL}\s+|d['’]|l['’])*(?:{_CAP}(?:\s+{_SMALL})?\s*){{1,4}}(?:,?\s*(?:n[ºo°.]\s*)?{_NUMBER})", 0.8, 0),
-        (rf"{_NUMBER},?\s+(?:{_LEADING}|rue|avenue|boulevard|chemin|place|via|calle)\s+(?:{_SMALL}\s+|d['’]|l['’])*{_CAP}(?:[\s-]+(?:{_SMALL}\s+)?{_CAP}){{0,3}}", 0.8, 0),
+        (
+            rf"(?:{_NUMBER},?[ ]+)?{_LEADING}[ ]+(?:{_SMALL}[ ]+|d['’]|l['’])*(?:{_CAP}(?:[ ]+{_SMALL})?\s*){{1,4}}(?:,?\s*(?:n[ºo°.]\s*)?{_NUMBER})",
+            0.8,
+            0,
+        ),
+        (
+            rf"{_NUMBER},?[ ]+(?:{_LEADING}|rue|avenue|boulevard|chemin|place|via|calle)[ ]+(?:{_SMALL}[ ]+|d['’]|l['’])*{_CAP}(?:[\s-]+(?:{_SMALL}[ ]+)?{_CAP}){{0,3}}",
+            0.8,
+            0,
+        ),
         # 20789 Allika 46: a number, a name and another number
-        (rf"\d{{1,6}}\s+(?:{_CAP}(?:\s+{_SMALL})?\s+){{1,4}}\d{{1,5}}(?:\s?[A-Da-d]\b)?", 0.6, 0),
-        (r"\d{3,6}\s+\p{Ll}[\p{L}'’.-]{3,}(?:\s+\p{L}[\p{L}.'’-]+)?\s+\d{1,5}", 0.55, 0),
+        (rf"\d{{1,6}}[ ]+(?:{_CAP}(?:[ ]+{_SMALL})?[ ]+){{1,4}}\d{{1,5}}(?:\s?[A-Da-d]\b)?", 0.6, 0),
+        # 12 Kálmán Imre u. 94.
+        (rf"(?:\d{{1,6}}[ ]+)?(?:{_CAP}[ ]+){{1,3}}(?:u\.|utca|út|tér|krt\.)[ ]+\d{{1,4}}\b\.?", 0.75, 0),
+        (rf"\d{{3,6}}[ ]+{_CAP}(?:[ ]+(?!and\b)\p{{L}}[\p{{L}}'’.-]+){{1,2}}[ ]+\d{{1,5}}\b", 0.55, 0),
+        (
+            r"\d{4,6}[ ]+\p{Ll}[\p{L}'’.-]{4,}(?:[ ]+(?!and\b|or\b|of\b|to\b|in\b)\p{L}[\p{L}.'’-]+)?[ ]+\d{1,5}",
+            0.55,
+            0,
+        ),
     )
 )
 _BOXES: Final = (
-    (regex.compile(rf"(?<!\w)(?:P\.?\s?O\.?\s?Box|Post(?:al)?\s?box|Post\s?Office\s?Box|Postfach|Apartado(?:\sde\sCorreos)?|Casilla|Boîte\spostale|B\.?P\.?|Caixa\sPostal|Postbus|Postboks)\s*\#?\s*\d{{1,7}}", regex.IGNORECASE), 0.85),
+    (
+        regex.compile(
+            r"(?<!\w)(?:P\.?\s?O\.?\s?Box|Post(?:al)?\s?box|Post\s?Office\s?Box|Postfach|Apartado(?:\sde\sCorreos)?|Casilla|Boîte\spostale|B\.?P\.?|Caixa\sPostal|Postbus|Postboks)\s*\#?\s*\d{1,7}",
+            regex.IGNORECASE,
+        ),
+        0.85,
+    ),
     (regex.compile(r"(?<!\w)(?:PSC|CMR|Unit)\s+\d{1,5},?\s*Box\s+\d{1,5}", regex.IGNORECASE), 0.9),
     (regex.compile(r"(?<!\w)(?:APO|FPO|DPO),?\s+A[AEP]\s+\d{5}(?:-\d{4})?"), 0.9),
     (regex.compile(rf"(?<![\w#]){_UNIT}(?!\w)", regex.IGNORECASE), 0.5),
-    (regex.compile(rf"(?<![\w-])[A-Z]{{1,2}}\d[A-Z\d]?\s\d[ABD-HJLNP-UW-Z]{{2}}(?!\w)"), 0.7),
-    (regex.compile(rf"(?<![\w-])[ABCEGHJ-NPRSTVXY]\d[A-Z]\s\d[A-Z]\d(?!\w)"), 0.7),
+    (regex.compile(r"(?<![\w-])[A-Z]{1,2}\d[A-Z\d]?\s\d[ABD-HJLNP-UW-Z]{2}(?!\w)"), 0.7),
+    (regex.compile(r"(?<![\w-])[ABCEGHJ-NPRSTVXY]\d[A-Z]\s\d[A-Z]\d(?!\w)"), 0.7),
     # Springfield, IL 62704
-    (regex.compile(rf"(?:{_CAP}\s){{0,2}}{_CAP},\s+(?:AL|AK|AZ|AR|CA|CO|CT|DE|DC|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA|PR|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY)\b(?:\s+\d{{5}}(?:-\d{{4}})?(?!\w))?"), 0.65),
+    (
+        regex.compile(
+            rf"(?:{_CAP}\s){{0,2}}{_CAP},\s+(?:AL|AK|AZ|AR|CA|CO|CT|DE|DC|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA|PR|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY)\b(?:\s+\d{{5}}(?:-\d{{4}})?(?!\w))?"
+        ),
+        0.65,
+    ),
 )
 _POSTCODE: Final = regex.compile(
-    rf"\b(?:zip(?:\s?code)?|post(?:al)?\s?code|postcode|plz|postleitzahl|cap|cep|code\s+postal|eircode|pin\s?code)\s*(?:is|:|=|\#)?\s*:?\s*({_ZIP}|[A-Z0-9]{{3,4}}[ -]?[A-Z0-9]{{3,4}})(?!\w)", regex.IGNORECASE
+    rf"\b(?:zip(?:\s?code)?|post(?:al)?\s?code|postcode|plz|postleitzahl|cap|cep|code\s+postal|eircode|pin\s?code)\s*(?:is|:|=|\#)?\s*:?\s*({_ZIP}|[A-Z0-9]{{3,4}}[ -]?[A-Z0-9]{{3,4}})(?!\w)",
+    regex.IGNORECASE,
 )
-_CORNER: Final = regex.compile(rf"(?:corner|intersection)\s+of\s+((?:{_CAP}|\d+(?:st|nd|rd|th)?)(?:\s+(?:{_CAP}|\d+[\w.]*))*\s+and\s+(?:(?:ul\.|the)\s+)?(?:{_CAP}|\d+(?:st|nd|rd|th)?)(?:\s+(?:{_CAP}|\d+\w*))*)")
-_PAIR: Final = regex.compile(rf"(?:{_CAP})(?:\s+(?:{_CAP}|\d+\w*))?\s+and\s+(?:ul\.\s+)?{_CAP}(?:\s+{_CAP})?\s+(?:u\.\s+)?\d{{1,4}}\b\.?")
+_CORNER: Final = regex.compile(
+    rf"((?:the\s+)?(?:corner|intersection)\s+of\s+(?:{_CAP}|\d+(?:st|nd|rd|th)?)(?:\s+(?:{_CAP}|\d+[\w.]*))*\s+and\s+(?:(?:ul\.|the)\s+)?(?:{_CAP}|\d+(?:st|nd|rd|th)?)(?:\s+(?:{_CAP}|\d+\w*))*)"
+)
+_PAIR: Final = regex.compile(
+    rf"(?:{_CAP})(?:\s+(?:{_CAP}|\d+\w*))?\s+and\s+(?:ul\.\s+)?{_CAP}(?:\s+{_CAP})?\s+(?:u\.\s+)?\d{{1,4}}\b\.?"
+)
 _LEAD_IN: Final = regex.compile(
     r"""(?:\b(?:address(?:es)?(?:\s+(?:here|now))?(?:\s+(?:is|are|was|to|of))?|(?:lives?|living|lived|resid(?:es?|ing)|located|based|office|restaurant|house|home|meet(?:\s+\w+)?|store|shop|apartment|place|property|delivered?|shipp?(?:ed|ing)?|send(?:\s+it)?|sent|off|moved|headquarter(?:s|ed))\s+(?:is\s+)?(?:at|on|to|in)|side\s+of|enter\s+(?:on|at)))
         \s*(?:[:;,-]|the\s+corner\s+of)?\s*
@@ -86,14 +129,15 @@ _LEAD_IN: Final = regex.compile(
 
 _STATES: Final = r"[A-Z]{2,3}"
 _PIECE: Final = regex.compile(
-    rf"""(?:[ ]?[,;.]?[ ]*\n?[ ]*,?[ ]*)
+    rf"""(?:[ ]?[,;.]?[ ]*(?:\n[ >*?|\#-]*(?:\n[ ]*)?)?,?[ ]*)
         (?P<piece>{_UNIT} | \#[ ]?\d{{1,5}}[A-Z]?
           | (?:PSC|Unit)\s+\d+,?\s*Box\s+\d+ | (?:APO|FPO|DPO),?\s+A[AEP]\s+\d{{5}}
           | (?:{_STATES}|nan)[ ]+{_ZIP}(?!\w)
           | {_ZIP}(?!\w|[.,]\d)(?:[ ]+{_CAP}(?:[ ]{_CAP}){{0,3}}(?=[ ]*(?:[,.\n;!?]|$)))?
           | {_CAP}(?:[ -](?:{_SMALL}[ ])?{_CAP}){{0,3}}[ ]+{_ZIP}(?!\w|[.,]\d)
-          | (?<=[,\n][ ]{{0,3}})(?:{_CAP})(?:[ -](?:{_SMALL}[ ])?{_CAP}){{0,3}}(?=[ ]*(?:[,\n;!?]|\.(?:\s|$)|$)|[ ]+(?:{_STATES}[ ]+)?\d)
-          | (?<=[,\n][ ]{{0,3}})(?:{_STATES}|nan)(?=[ ]*(?:[,.\n]|$)|[ ]+\d)
+          | (?<=\d[A-Z]?[ ]){_CAP}(?:[ -]{_CAP}){{0,2}}(?=[ ]*(?:[\n!?]|\.(?:\s|$)|$))
+          | (?<=(?:,|\n)[ >*?|\#-]{{0,6}})(?:{_CAP})(?:[ -](?:{_SMALL}[ ])?{_CAP}){{0,3}}(?:[ ]\({_CAP}\))?(?:(?<=\))[ ]+{_ZIP}(?!\w))?(?=[ ]*(?:[,\n;!?]|\.(?:\s|$)|$)|[ ]+(?:{_STATES}[ ]+)?\d)
+          | (?<=(?:,|\n)[ >*?|\#-]{{0,6}})(?:{_STATES}|nan)(?=[ ]*(?:[,.\n]|$)|[ ]+\d)
         )""",
     regex.VERBOSE | regex.MULTILINE,
 )
@@ -109,20 +153,20 @@ def addresses(page: Page) -> Iterator[Find]:
     for pattern, score in _STREETS:
         for found in pattern.finditer(text):
             if page.prose(found.start()) or score > 0.7:
-                yield _followed(page, *found.span(), score)
+                yield _followed(page, found.start(), found.end(), score)
     for pattern, score in _BOXES:
         for found in pattern.finditer(text):
             if page.prose(found.start()) or score > 0.7:
-                yield _followed(page, *found.span(), score)
+                yield _followed(page, found.start(), found.end(), score)
     for found in _POSTCODE.finditer(text):
         if any(map(str.isdigit, found[1])):
-            yield Find(*found.span(1), "ADDRESS", 0.75)
+            yield marked(found, 1, "ADDRESS", 0.75)
     for found in _LEAD_IN.finditer(text):
-        yield _followed(page, *found.span("find"), 0.7)
+        yield _followed(page, found.start("find"), found.end("find"), 0.7)
     for pattern, score in ((_CORNER, 0.75), (_PAIR, 0.6)):
         for found in pattern.finditer(text):
-            span = found.span(1) if pattern.groups else found.span()
-            yield _followed(page, *span, score)
+            group = min(1, pattern.groups)
+            yield _followed(page, found.start(group), found.end(group), score)
 
 
 def _followed(page: Page, start: int, end: int, score: float) -> Find:

@@ -7,7 +7,7 @@ from typing import Final
 
 import regex
 
-from api.proxies.redaction.detect.page import Page
+from api.proxies.redaction.detect.page import Page, marked
 from api.proxies.redaction.detect.products import PRODUCTS
 from api.proxies.redaction.finds import Find
 
@@ -20,9 +20,11 @@ _FIRM: Final = regex.compile(rf"(?<![\w.])(?:{_CAP},?[ ](?:(?:&|and|of|de|et|und
 _LEGAL: Final = regex.compile(
     r"(?:Inc|Ltd|LLC|L\.L\.C|LLP|PLC|plc|Corp|GmbH.*|AG|KG|S\.A|SARL|S\.r\.l|S\.p\.A|SpA|B\.V|BV|N\.V|A/S|ApS|AB|ASA|Oy|Oyj|Kft|Pty.*|Pvt.*|Corporation|Incorporated|Limited|Bancorp|University|Hospital|Orchestra|and\sSons|&\sSons)\.?"
 )
-_THREE: Final = regex.compile(r"(?<![\w])(\p{Lu}[\p{L}'’-]+,[ ]\p{Lu}[\p{L}'’-]+,?[ ](?:and|&)[ ]\p{Lu}[\p{L}'’-]+)(?!\w)")
+_THREE: Final = regex.compile(
+    r"(?<![\w])(\p{Lu}[\p{L}'’-]+,[ ]\p{Lu}[\p{L}'’-]+,?[ ](?:and|&)[ ]\p{Lu}[\p{L}'’-]+)(?!\w)"
+)
 _SAID: Final = regex.compile(
-    rf"\b(?:(?:work(?:s|ed|ing)?|job|employed|hired|position|internship|interview(?:ed)?|founder|ceo|cto|cfo|employee|shareholder|director|manager)\s+(?:for|at|by|with|of)|(?:[Mm]y|[Hh]is|[Hh]er|[Tt]heir)\s+(?:employer|company)(?:,|\s+is)?)\s+(?:the\s+)?"
+    rf"\b(?:(?:work(?:s|ed|ing)?|job|employed|hired|position|internship|interview(?:ed)?|founder|ceo|cto|cfo|employee|shareholder|director|manager)\s+(?:for|at|by|with|of)|(?:year|years|months|time|career|role)\s+at|(?:later\s+)?became|joined|acquired(?:\s+by)?|renamed(?:\s+to)?|formerly|(?:[Mm]y|[Hh]is|[Hh]er|[Tt]heir)\s+(?:employer|company)(?:,|\s+is)?)\s+(?:the\s+)?"
     rf"({_CAP}(?:[ ](?:(?:&|and|of)[ ])?{_CAP}){{0,3}})"
 )
 _OF_FIRM: Final = regex.compile(
@@ -31,7 +33,31 @@ _OF_FIRM: Final = regex.compile(
 _IS_FIRM: Final = regex.compile(
     rf"(?<![\w.])({_CAP}(?:[ ](?:(?:&|and|of)[ ])?{_CAP}){{0,3}})\s+(?:is|was|became)\s+(?:an?|the|our)\s+(?:[\w-]+\s+){{0,3}}?(?:company|firm|startup|start-up|agency|brainchild|corporation|manufacturer|supplier|vendor|retailer|provider\s+of|bank|charity|subsidiary|consultancy)\b"
 )
-_BEFORE: Final = frozenset({"The", "A", "An", "At", "In", "From", "By", "For", "With", "Our", "My", "His", "Her", "Their", "This", "That", "Dear", "And", "Of", "On", "To"})
+_BEFORE: Final = frozenset(
+    {
+        "The",
+        "A",
+        "An",
+        "At",
+        "In",
+        "From",
+        "By",
+        "For",
+        "With",
+        "Our",
+        "My",
+        "His",
+        "Her",
+        "Their",
+        "This",
+        "That",
+        "Dear",
+        "And",
+        "Of",
+        "On",
+        "To",
+    }
+)
 
 
 def companies(page: Page) -> Iterator[Find]:
@@ -47,7 +73,7 @@ def companies(page: Page) -> Iterator[Find]:
             continue
         legal = any(_LEGAL.fullmatch(" ".join(said.split(" ")[-n:])) for n in (1, 2, 3))
         yield Find(start, found.end(), "ORGANIZATION", 0.75 if legal else 0.5)
-    for pattern, score in ((_SAID, 0.6), (_OF_FIRM, 0.55), (_IS_FIRM, 0.6), (_THREE, 0.55)):
+    for pattern, score in ((_SAID, 0.6), (_OF_FIRM, 0.55), (_IS_FIRM, 0.6), (_THREE, 0.7)):
         for found in pattern.finditer(page.text):
-            if page.prose(found.start()) and found[1] not in _BEFORE and found[1].lower() not in PRODUCTS:
-                yield Find(*found.span(1), "ORGANIZATION", score)
+            if page.prose(found.start()) and found[1].split(" ")[0] not in _BEFORE and found[1].lower() not in PRODUCTS:
+                yield marked(found, 1, "ORGANIZATION", score)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Any, Final
 
+import regex
 from spacy.language import Language
 
 _FEMALE_FIRST: Final = ("dist.female.first", "dist.male.first")
@@ -52,36 +53,49 @@ def _places() -> tuple[set[str], set[str]]:
     towns = set(json.loads('"' + names.replace("\n", "\\n") + '"').lower().split("\n"))
     for town in json.loads(data.joinpath("cities15000.json").read_text("utf-8")).values():
         towns.update(name.lower() for name in town["alternatenames"])
-    countries = {each["name"].lower() for each in json.loads(data.joinpath("countries.json").read_text("utf-8")).values()}
+    countries = {
+        each["name"].lower() for each in json.loads(data.joinpath("countries.json").read_text("utf-8")).values()
+    }
     return {town for town in towns if len(town) > _SHORTEST_PLACE}, countries | _COUNTRIES
 
 
 _COUNTRIES: Final = frozenset(
-    "united states of america|usa|u.s.|u.s.a.|uk|u.k.|great britain|england|scotland|wales|northern ireland|czech republic|czechia|south korea|north korea|"
-    "russia|iran|syria|vietnam|laos|bolivia|venezuela|tanzania|moldova|macedonia|ivory coast|cape verde|burma|holland|the netherlands|uae|emirates|"
-    "bosnia|republic of ireland|türkiye|swaziland".split("|")
+    "united states of america|usa|u.s.|u.s.a.|uk|u.k.|great britain|england|scotland|wales|northern ireland|czech republic|czechia|south korea|north korea|russia|iran|syria|vietnam|laos|bolivia|venezuela|tanzania|moldova|macedonia|ivory coast|cape verde|burma|holland|the netherlands|uae|emirates|bosnia|netherlands|republic of ireland|türkiye|swaziland".split(
+        "|"
+    )
 )
 NATIONALITIES: Final = frozenset(
-    """afghan albanian algerian american andorran angolan argentine argentinian armenian australian austrian azerbaijani bahamian bahraini bangladeshi
-    barbadian belarusian belgian belizean beninese bhutanese bolivian bosnian botswanan brazilian british bruneian bulgarian burkinabe burmese burundian
-    cambodian cameroonian canadian catalan chadian chilean chinese colombian comorian congolese croatian cuban cypriot czech danish djiboutian dominican dutch
-    ecuadorian egyptian emirati english eritrean estonian ethiopian fijian filipino finnish french gabonese gambian georgian german ghanaian greek
-    grenadian guatemalan guinean guyanese haitian honduran hungarian icelandic indian indonesian iranian iraqi irish israeli italian ivorian jamaican japanese
-    jordanian kazakh kenyan korean kosovar kuwaiti kyrgyz laotian latvian lebanese liberian libyan lithuanian luxembourgish macedonian malagasy malawian
-    malaysian maldivian malian maltese mauritanian mauritian mexican moldovan monacan mongolian montenegrin moroccan mozambican namibian nepalese nepali
-    nicaraguan nigerian nigerien norwegian omani pakistani palestinian panamanian paraguayan peruvian polish portuguese puerto-rican qatari romanian russian rwandan salvadoran
-    samoan saudi scottish senegalese serbian singaporean slovak slovakian slovene slovenian somali spanish sudanese surinamese swedish swiss syrian taiwanese tajik
-    tanzanian thai tibetan togolese tongan tunisian turkish turkmen ugandan ukrainian uruguayan uzbek venezuelan vietnamese welsh yemeni zambian zimbabwean
-    greenlandic faroese kurdish scot dane swede finn pole turk serb croat briton spaniard jewish muslim christian hindu buddhist sikh catholic protestant""".split()
+    """
+    afghan albanian algerian american andorran angolan argentine argentinian armenian australian austrian
+    azerbaijani bahamian bahraini bangladeshi barbadian belarusian belgian belizean beninese bhutanese bolivian
+    bosnian botswanan brazilian british bruneian bulgarian burkinabe burmese burundian cambodian cameroonian
+    canadian catalan chadian chilean chinese colombian comorian congolese croatian cuban cypriot czech danish
+    djiboutian dominican dutch ecuadorian egyptian emirati english eritrean estonian ethiopian fijian filipino
+    finnish french gabonese gambian georgian german ghanaian greek grenadian guatemalan guinean guyanese haitian
+    honduran hungarian icelandic indian indonesian iranian iraqi irish israeli italian ivorian jamaican japanese
+    jordanian kazakh kenyan korean kosovar kuwaiti kyrgyz laotian latvian lebanese liberian libyan lithuanian
+    luxembourgish macedonian malagasy malawian malaysian maldivian malian maltese mauritanian mauritian mexican
+    moldovan monacan mongolian montenegrin moroccan mozambican namibian nepalese nepali nicaraguan nigerian nigerien
+    norwegian omani pakistani palestinian panamanian paraguayan peruvian polish portuguese puerto-rican qatari
+    romanian russian rwandan salvadoran samoan saudi scottish senegalese serbian singaporean slovak slovakian
+    slovene slovenian somali spanish sudanese surinamese swedish swiss syrian taiwanese tajik tanzanian thai tibetan
+    togolese tongan tunisian turkish turkmen ugandan ukrainian uruguayan uzbek venezuelan vietnamese welsh yemeni
+    zambian zimbabwean greenlandic faroese kurdish scot dane swede finn pole turk serb croat briton spaniard jewish
+    muslim christian hindu buddhist sikh catholic protestant
+    """.split()
 )
 
 
 _SMALL: Final = frozenset(
-    """the a an and or but if then else when while as at by for from in into of off on onto out over to up with without i you he she it we they me him her us them my your his its our their
-    mine yours this that these those who whom whose which what where why how all any both each few more most other some such no nor not only own same so than too very can could will would
-    shall should may might must do does did done is am are was were be been being have has had here there now yes hello hi hey dear thanks thank please sorry ok okay let also however since because until
-    about after again against before below between down during further once under above every never always maybe perhaps although though unless whether despite via per
-    mr mrs ms dr prof sir madam""".split()
+    """
+    the a an and or but if then else when while as at by for from in into of off on onto out over to up with without
+    i you he she it we they me him her us them my your his its our their mine yours this that these those who whom
+    whose which what where why how all any both each few more most other some such no nor not only own same so than
+    too very can could will would shall should may might must do does did done is am are was were be been being have
+    has had here there now yes hello hi hey dear thanks thank please sorry ok okay let also however since because
+    until about after again against before below between down during further once under above every never always
+    maybe perhaps although though unless whether despite via per mr mrs ms dr prof sir madam
+    """.split()
 )
 
 
@@ -91,12 +105,18 @@ class Gazetteer:
     def __init__(self, model: Language) -> None:
         self.first, self.last = _people()
         self.places, self.countries = _places()
+        names = sorted(
+            (name for name in self.countries if len(name) > _SHORTEST_PLACE), key=lambda name: (-len(name), name)
+        )
+        self.country = regex.compile(rf"(?<![\w@./-])(?=\p{{Lu}})(?i:{'|'.join(map(regex.escape, names))})(?![\w@-])")
         self._lexicon = _lexicon(model)
 
     def word(self, word: str) -> bool:
         """Whether it is an ordinary English word."""
         lower = word.lower()
-        return lower in _SMALL or any(lower in table or (lower.endswith("s") and lower[:-1] in table) for table in self._lexicon.values())
+        return lower in _SMALL or any(
+            lower in table or (lower.endswith("s") and lower[:-1] in table) for table in self._lexicon.values()
+        )
 
     def doing(self, word: str) -> bool:
         """Whether it is a word beside nouns: `Will`, `Mark`, `Frank`. The lexicon's nouns hold many a famous name."""
@@ -113,6 +133,7 @@ class Gazetteer:
         return lower in _SMALL or (self.word(lower) and lower not in self.first and lower not in self.last)
 
     def nationality(self, word: str) -> bool:
+        """Whether it is what people of some country are called."""
         lower = word.lower()
         return lower in NATIONALITIES or (lower.endswith("s") and lower[:-1] in NATIONALITIES)
 
@@ -120,4 +141,7 @@ class Gazetteer:
 def _lexicon(model: Language) -> dict[str, frozenset[str]]:
     lookups: Any = model.get_pipe("lemmatizer")
     tables = [lookups.lookups.get_table(name) for name in ("lemma_index", "lemma_exc")]
-    return {kind: frozenset(word for table in tables if kind in table for word in table[kind]) for kind in ("noun", "verb", "adj", "adv")}
+    return {
+        kind: frozenset(word for table in tables if kind in table for word in table[kind])
+        for kind in ("noun", "verb", "adj", "adv")
+    }

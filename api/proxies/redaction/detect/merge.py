@@ -10,7 +10,7 @@ import regex
 from api.proxies.redaction.finds import Find
 
 _PLACES: Final = frozenset({"ADDRESS", "LOCATION", "ORGANIZATION", "PERSON"})
-_BETWEEN: Final = regex.compile(r"[ ]?[,.]?[ ]*\n?[ ]*,?[ ]*")
+_BETWEEN: Final = regex.compile(r"[ ]?[,.]?[ ]*(?:\n[ >*?|#-]*(?:\n[ ]*)?)?,?[ ]*")
 _WHOLES: Final = frozenset({"ADDRESS", "EMAIL", "IBAN", "SECRET", "URL"})
 """What may hold other finds (a name in an address of mail) and stays whole."""
 
@@ -27,7 +27,8 @@ def merged(finds: Iterable[Find], text: str) -> list[Find]:
             pieces = [rest for piece in pieces for rest in _outside(piece, other)]
         for start, end in pieces:
             start, end = _trimmed(text, start, end)
-            if start < end and (end - start > 1 or (start, end) == (find.start, find.end)):
+            whole = (start, end) == (find.start, find.end)
+            if start < end and (whole or any(char.isupper() or char.isdigit() for char in text[start:end])):
                 taken.append(Find(start, end, find.type, find.score))
     return _joined(sorted(taken, key=lambda find: find.start), text)
 

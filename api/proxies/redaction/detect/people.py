@@ -7,12 +7,16 @@ from typing import Final
 
 import regex
 
-from api.proxies.redaction.detect.page import Page
+from api.proxies.redaction.detect.page import Page, marked
 from api.proxies.redaction.finds import Find
 
 NAME: Final = r"\p{Lu}[\p{L}\p{M}]*+(?:['’-]\p{Lu}[\p{L}\p{M}]*+)*"
-PARTICLE: Final = r"(?:van|de|der|den|von|zu|da|do|dos|di|del|della|la|le|el|al|bin|ben|ibn|ter|ten|af|av|y|e|du|des|st\.)"
-FULL: Final = rf"{NAME}(?:[ ](?:{PARTICLE}[ ])*(?:{NAME}|\p{{Lu}}\.)|[ ]{PARTICLE}(?=[ ]{NAME})|-{NAME}){{0,4}}"
+PARTICLE: Final = (
+    r"(?:van|de|der|den|von|zu|da|do|dos|di|del|della|la|le|el|al|bin|ben|ibn|ter|ten|af|av|y|e|du|des|st\.)"
+)
+FULL: Final = (
+    rf"{NAME}(?:[ ]{{1,2}}(?:{PARTICLE}[ ])*(?:\p{{Lu}}\.(?=[ ])|{NAME})|[ ]{PARTICLE}(?=[ ]{NAME})|-{NAME}){{0,4}}"
+)
 
 _TITLE: Final = regex.compile(
     r"(?<![\w.])((?:Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Hon|Fr|Sr|Sra|Srta|Mme|Mlle|Capt|Col|Gen|Lt|Sgt|Maj)\.?|Professor|Doctor|Miss|Madam|Sir|Dame|Lord|Lady|"
@@ -20,7 +24,9 @@ _TITLE: Final = regex.compile(
 )
 _TITLE_LOW: Final = regex.compile(r"(?<![\w.])(mr|mrs|ms|dr|prof)\.?[ ]+(\p{L}[\p{L}'’-]+)", regex.IGNORECASE)
 _NOT_TITLED: Final = frozenset({"the", "and", "or", "of", "is", "was", "to", "in", "per"})
-_ALWAYS: Final = regex.compile(r"(?:Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Miss|Mme|Mlle|Herr|Frau|Señor|Señora|Srta)\.?|Professor|Doctor")
+_ALWAYS: Final = regex.compile(
+    r"(?:Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Miss|Mme|Mlle|Herr|Frau|Señor|Señora|Srta)\.?|Professor|Doctor"
+)
 
 _AGE: Final = tuple(
     regex.compile(pattern, regex.IGNORECASE)
@@ -28,8 +34,10 @@ _AGE: Final = tuple(
         r"\b(\d{1,3})[\s-]*(?:years?|yrs?|y/o|yo|jahre|ans|años|months?)[\s/-]*(?:old|of\s+age|alt|d['’]âge)\b",
         r"\b(\d{1,3})[\s-]*(?:y/o|y\.o\.|yo|yrs?\s+old)(?!\w)",
         r"\b(?:aged?|age\s+of|age\s*[:=]|age\s+is|alter\s*:)\s*(\d{1,3})\b(?!\s*(?:ms|s\b|seconds?|days?|minutes?|hours?|%))",
-        r"(?:\b(?:i['’]?\s?a?m|he['’]?s|she['’]?s|he\s+is|she\s+is|who['’]?s|who\s+is|was|were|is\s+now|just\s+turned|turned|turns|turning|be)\s+(?:only\s+|just\s+|almost\s+|nearly\s+)?)"
-        r"(\d{1,2})(?=\s*(?:[.,!?;]|$|and\b|but\b|when\b|years?\b|now\b|at\b))",
+        (
+            r"(?:\b(?:i['’]?\s?a?m|he['’]?s|she['’]?s|he\s+is|she\s+is|who['’]?s|who\s+is|was|were|is\s+now|just\s+turned|turned|turns|turning|be)\s+(?:only\s+|just\s+|almost\s+|nearly\s+)?)"
+            r"(\d{1,2})(?=\s*(?:[.,!?;]|$|and\b|but\b|when\b|years?\b|now\b|at\b))"
+        ),
         r"\bwhen\s+(?:he|she|i|they)\s+(?:was|were)\s+(\d{1,2})\b",
         r"\bat\s+(?:the\s+)?age\s+(?:of\s+)?(\d{1,3})\b",
     )
@@ -45,7 +53,9 @@ _BORN: Final = regex.compile(
     regex.IGNORECASE,
 )
 _DATE: Final = regex.compile(rf"(?<![\w./-]){DATE}(?![\w/-]|\.\d)")
-_YEAR: Final = regex.compile(r"\b(?:in|since|from|until|till|during|before|after|by|of|and|circa|year|early|late|mid|around|to|-|–)\s(1[89]\d\d|20[0-4]\d)\b(?![\w%/.-]\w)")
+_YEAR: Final = regex.compile(
+    r"\b(?:in|since|from|until|till|during|before|after|by|of|and|circa|year|early|late|mid|around|to|-|–)\s(1[89]\d\d|20[0-4]\d)\b(?![\w%/.-]\w)"
+)
 _YEAR_A: Final = regex.compile(r"\b(?:a|the)\s(1[89]\d\d|20[0-4]\d)\s(?=\p{L})")
 _WEEKDAY: Final = regex.compile(r"\b(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b")
 
@@ -54,6 +64,7 @@ _USER: Final = regex.compile(
     r"(?:\s+(?:is|name|handle|id|account))?[\"']?\s*(?:[:=]|is)?\s*[\"'`]?(@?[\w][\w.-]{2,38}\w)",
     regex.IGNORECASE,
 )
+_CODE_VALUE: Final = regex.compile(r"(?:self|os|env|config|settings|request|user|data|args)\.")
 _AT: Final = regex.compile(r"(?<![\w@/.`\"'(-])@[A-Za-z]\w{2,29}\b(?![./(-])")
 
 _KEY: Final = regex.compile(
@@ -73,7 +84,10 @@ _KEYS: Final = {
     }.items()
 }
 _ANY_NAME: Final = regex.compile(rf"{FULL}(?:,[ ]{FULL})?")
-_NO_VALUE: Final = regex.compile(r"(?:none|null|true|false|str(?:ing)?|int|bool|object|optional.*|required|any|text|name|n/a|-+|\.+|[<$%{(*].*|.*[(){}<>=*`\\].*|\d{0,2})", regex.IGNORECASE)
+_NO_VALUE: Final = regex.compile(
+    r"(?:none|null|true|false|str(?:ing)?|int|bool|object|optional.*|required|any|text|name|n/a|-+|\.+|[<$%{(*].*|.*[(){}<>=*`\\].*|\d{0,2})",
+    regex.IGNORECASE,
+)
 
 
 def titles(page: Page) -> Iterator[Find]:
@@ -82,12 +96,16 @@ def titles(page: Page) -> Iterator[Find]:
         always = bool(_ALWAYS.fullmatch(found[1]))
         if not always and not page.prose(found.start()):
             continue
-        yield Find(*found.span(1), "TITLE", 0.7 if always else 0.5)
-        yield Find(*found.span(2), "PERSON", 0.85 if always else 0.55)
+        yield marked(found, 1, "TITLE", 0.7 if always else 0.5)
+        yield marked(found, 2, "PERSON", 0.85 if always else 0.55)
     for found in _TITLE_LOW.finditer(page.text):
-        if page.prose(found.start()) and found[2].lower() not in _NOT_TITLED and (found[2][0].isupper() or "." in found[0]):
+        if (
+            page.prose(found.start())
+            and found[2].lower() not in _NOT_TITLED
+            and (found[2][0].isupper() or "." in found[0])
+        ):
             yield Find(found.start(1), found.end(1) + found[0].startswith(found[1] + "."), "TITLE", 0.6)
-            yield Find(*found.span(2), "PERSON", 0.65)
+            yield marked(found, 2, "PERSON", 0.65)
 
 
 def ages(page: Page) -> Iterator[Find]:
@@ -95,29 +113,32 @@ def ages(page: Page) -> Iterator[Find]:
     for pattern in _AGE:
         for found in pattern.finditer(page.text):
             if 0 < int(found[1]) < 120 and page.prose(found.start()):
-                yield Find(*found.span(1), "AGE", 0.7)
+                yield marked(found, 1, "AGE", 0.7)
 
 
 def dates(page: Page) -> Iterator[Find]:
     """Days of birth, and in prose other dates."""
     for found in _BORN.finditer(page.text):
-        yield Find(*found.span(1), "DATE_OF_BIRTH", 0.9)
+        yield marked(found, 1, "DATE_OF_BIRTH", 0.9)
     for pattern in (_DATE, _WEEKDAY, _YEAR, _YEAR_A):
         for found in pattern.finditer(page.text):
             if page.prose(found.start()):
-                yield Find(*found.span(pattern.groups), "DATE", 0.6)
+                yield marked(found, pattern.groups, "DATE", 0.6)
 
 
 def usernames(page: Page) -> Iterator[Find]:
     """Names of accounts: what is called one."""
     for found in _USER.finditer(page.text):
         said = found[1]
-        if regex.search(r"[:=]|\bis\b", found[0], regex.IGNORECASE) and not _NO_VALUE.fullmatch(said) and regex.search(r"\d|[._-]\w|[a-z][A-Z]|^@", said):
-            if "(" not in page.text[found.end() : found.end() + 1] and not regex.match(r"(?:self|os|env|config|settings|request|user|data|args)\.", said):
-                yield Find(*found.span(1), "USERNAME", 0.75)
+        said_so = regex.search(r"[:=]|\bis\b", found[0], regex.IGNORECASE) and not _NO_VALUE.fullmatch(said)
+        code = page.text[found.end() : found.end() + 1] == "(" or _CODE_VALUE.match(said)
+        if said_so and not code and regex.search(r"\d|[._-]\w|[a-z][A-Z]|^@", said):
+            yield marked(found, 1, "USERNAME", 0.75)
     for found in _AT.finditer(page.text):
-        if page.prose(found.start()) and not regex.match(r"@(?:media|import|param|return|throws|override|here|channel|everyone|all|dataclass|property)\b", found[0]):
-            yield Find(*found.span(), "USERNAME", 0.6)
+        if page.prose(found.start()) and not regex.match(
+            r"@(?:media|import|param|return|throws|override|here|channel|everyone|all|dataclass|property)\b", found[0]
+        ):
+            yield marked(found, 0, "USERNAME", 0.6)
 
 
 def keyed(page: Page) -> Iterator[Find]:
@@ -131,7 +152,11 @@ def keyed(page: Page) -> Iterator[Find]:
         for kind, keys in _KEYS.items():
             if keys.fullmatch(key) and _fits(kind, value):
                 yield Find(found.start(part), found.start(part) + len(value), kind, 0.75)
-        if key in ("name", "contact", "attn", "attention", "to", "from", "customer", "client") and _ANY_NAME.fullmatch(value) and " " in value:
+        if (
+            key in ("name", "contact", "attn", "attention", "to", "from", "customer", "client")
+            and _ANY_NAME.fullmatch(value)
+            and " " in value
+        ):
             yield Find(found.start(part), found.start(part) + len(value), "PERSON", 0.6)
 
 
@@ -140,7 +165,9 @@ def _fits(kind: str, value: str) -> bool:
         case "PERSON":
             return bool(_ANY_NAME.fullmatch(value))
         case "ADDRESS" | "DATE_OF_BIRTH":
-            return any(map(str.isdigit, value)) and not regex.match(r"https?:|[\w.+-]+@|(?:\d{1,3}\.){3}|0x|[\d.]+:\d+$|\d{1,3}$", value)
+            return any(map(str.isdigit, value)) and not regex.match(
+                r"https?:|[\w.+-]+@|(?:\d{1,3}\.){3}|0x|[\d.]+:\d+$|\d{1,3}$", value
+            )
         case "USERNAME":
             return bool(regex.fullmatch(r"[\w.@-]{3,40}", value))
         case _:

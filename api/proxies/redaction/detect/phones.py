@@ -21,9 +21,32 @@ _SAID: Final = words(
     "texted", "dial*", "ring", "reach*", "contact*", "landline", "desk", "direct", "handy", "móvil", "portable", "hotline", "pager", "voicemail", "answering", "extension", "registered",
     "office", "home", "work", "number", "messages to", "message to", "ph", "t", "m", "f", "p",
 )  # fmt: skip
-_PLAIN: Final = frozenset({"number", "text", "home", "work", "office", "t", "m", "f", "p", "signal", "direct", "call", "calls", "called", "registered"})
-_AMERICAN: Final = regex.compile(r"(?:\+?1[ .-]?)?(?:\([2-9]\d\d\)[ ]?|[2-9]\d\d([-. ]))[2-9]?\d\d[-. ]\d{4}(?:\s?(?:x|ext\.?)\s?\d+)?", regex.IGNORECASE)
-_DATE: Final = regex.compile(r"(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}.*|\d{1,2}[-./ ]\d{1,2}[-./ ](?:19|20)\d\d.*|(?:19|20)\d\d ?- ?(?:19|20)\d\d|\d+\.\d+|\d{1,3}(?: \d{3})+")
+_PLAIN: Final = frozenset(
+    {
+        "number",
+        "text",
+        "home",
+        "work",
+        "office",
+        "t",
+        "m",
+        "f",
+        "p",
+        "signal",
+        "direct",
+        "call",
+        "calls",
+        "called",
+        "registered",
+    }
+)
+_AMERICAN: Final = regex.compile(
+    r"(?:\+?1[ .-]?)?(?:\([2-9]\d\d\)[ ]?|[2-9]\d\d([-. ]))[2-9]?\d\d[-. ]\d{4}(?:\s?(?:x|ext\.?)\s?\d+)?",
+    regex.IGNORECASE,
+)
+_DATE: Final = regex.compile(
+    r"(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}.*|\d{1,2}[-./ ]\d{1,2}[-./ ](?:19|20)\d\d.*|(?:19|20)\d\d ?- ?(?:19|20)\d\d|\d+\.\d+|\d{1,3}(?: \d{3})+"
+)
 _SHORTEST, _LONGEST = 6, 15
 
 
@@ -69,7 +92,9 @@ def _said(page: Page, start: int) -> bool:
     for word in _SAID.finditer(page.lower, max(0, start - 45), start):
         gap = page.lower[word.end() : start]
         # A word such as `number` speaks only of what it stands at, and not past the end of a sentence.
-        if word[0] not in _PLAIN or regex.fullmatch(r"[\s:#.()-]*(?:(?:is|was|at|on|no|me|us|him|her|them|number|us at|me on|me at)[\s:.]*){0,3}", gap):
+        if word[0] not in _PLAIN or regex.fullmatch(
+            r"[\s:#.()-]*(?:(?:is|was|at|on|no|me|us|him|her|them|number|us at|me on|me at)[\s:.]*){0,3}", gap
+        ):
             return True
     return False
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import regex
 
-from api.proxies.redaction.detect.page import Page
+from api.proxies.redaction.detect.page import Page, marked
 from api.proxies.redaction.finds import Find
 
 _KNOWN: Final = regex.compile(
@@ -26,7 +26,10 @@ _KNOWN: Final = regex.compile(
     )(?![\w])""",
     regex.VERBOSE,
 )
-_PEM: Final = regex.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)", regex.DOTALL)
+_PEM: Final = regex.compile(
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    regex.DOTALL,
+)
 _URL_PASSWORD: Final = regex.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]*:([^\s/@]{3,})@", regex.IGNORECASE)
 _BEARER: Final = regex.compile(r"\b(?:Bearer|Basic|token)\s+([A-Za-z0-9+/._~-]{16,}={0,2})")
 _SAID: Final = regex.compile(
@@ -54,17 +57,17 @@ _TALKED: Final = 4
 def secrets(page: Page) -> Iterator[Find]:
     """What opens something."""
     for found in _KNOWN.finditer(page.text):
-        yield Find(*found.span(), "SECRET", 0.97)
+        yield marked(found, 0, "SECRET", 0.97)
     if "-----BEGIN" in page.text:
         for found in _PEM.finditer(page.text):
-            yield Find(*found.span(), "SECRET", 0.99)
+            yield marked(found, 0, "SECRET", 0.99)
     if "://" in page.text:
         for found in _URL_PASSWORD.finditer(page.text):
             if not _NOT_SAID.fullmatch(found[1]):
-                yield Find(*found.span(1), "SECRET", 0.9)
+                yield marked(found, 1, "SECRET", 0.9)
     for found in _BEARER.finditer(page.text):
         if _mixed(found[1]):
-            yield Find(*found.span(1), "SECRET", 0.9)
+            yield marked(found, 1, "SECRET", 0.9)
     for found in _SAID.finditer(page.text):
         value = next(name for name in ("d", "s", "b", "p") if found[name] is not None)
         said = found[value]
@@ -72,12 +75,16 @@ def secrets(page: Page) -> Iterator[Find]:
         if not _NOT_SAID.fullmatch(plain) and (_mixed(plain) or _assigned(page, found, value, plain)):
             yield Find(found.start(value), found.start(value) + len(plain), "SECRET", 0.85)
     for found in _PIN.finditer(page.text):
-        yield Find(*found.span(1), "SECRET", 0.8)
+        yield marked(found, 1, "SECRET", 0.8)
 
 
 def _mixed(said: str) -> bool:
     """Letters with digits or signs, as a password and no word is."""
-    if regex.fullmatch(r"[\w-]+(?:\.[\w-]+)+|[\d.,:%/-]+|[\w./-]+/[\w./-]+|[a-z]+(?:[_-][a-z]+)*", said) and not regex.search(r"[a-z]\d|\d[a-z]", said):
+    if said.startswith(("/", "./", "~", "--")):
+        return False
+    if regex.fullmatch(
+        r"[\w-]+(?:\.[\w-]+)+|[\d.,:%/-]+|[\w./-]+/[\w./-]+|[a-z]+(?:[_-][a-z]+)*", said
+    ) and not regex.search(r"[a-z]\d|\d[a-z]", said):
         return False
     kinds = [any(map(str.isdigit, said)), any(map(str.isalpha, said)), bool(regex.search(r"[^\w\s.,-]", said))]
     return sum(kinds) > 1 and len(said) >= _TALKED and (" " not in said.strip())
@@ -89,4 +96,6 @@ def _assigned(page: Page, found: regex.Match[str], value: str, said: str) -> boo
     if not key or " " in said or len(said) < 6:
         return False
     after = page.text[found.end() : found.end() + 1]
-    return value in "ds" or (after in ("", "\n") and page.text[found.start(value) - 2 : found.start(value)].strip() in (":", "="))
+    return value in "ds" or (
+        after in ("", "\n") and page.text[found.start(value) - 2 : found.start(value)].strip() in (":", "=")
+    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
-import regex
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from api.proxies.redaction.detect.extra import require
+
+if TYPE_CHECKING:
+    import regex
 
 Type = Annotated[str, Field(pattern=r"^[A-Z](?:[A-Z_]{0,38}[A-Z])?$")]
 Score = Annotated[float, Field(ge=0, le=1)]
@@ -47,6 +51,10 @@ class CustomRecognizer(BaseModel):
         return self
 
     def compiled(self) -> regex.Pattern[str]:
+        """Raises ExtraMissing, ValueError."""
+        require(ner=False)
+        import regex  # noqa: PLC0415  # settings can be read without the extra
+
         flags = regex.MULTILINE | (regex.IGNORECASE if self.ignore_case else 0)
         try:
             return regex.compile(self.pattern, flags)
