@@ -137,5 +137,5 @@ class Redaction(Declared):
     session_lifetime: Annotated[Duration, Field(gt=0), Steers("the map of masked words")] = 86400.0
     """How long a named session is remembered after its last request, such as 24h; from the next start on."""
     memory_only: Annotated[bool, Steers("the map of masked words")] = False
-    """Whether what was masked is kept in memory only, and forgotten at the end; otherwise encrypted, in a file. From the
-    next start on."""
+    """Whether what was masked is kept in memory only, and forgotten at the end; otherwise encrypted, in a file. From
+    the next start on."""

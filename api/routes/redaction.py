@@ -190,7 +190,9 @@ async def selftest(gateway: Masks) -> dict[str, Any]:
 
 def _spans(spans: Sequence[Span]) -> dict[str, Any]:
     """As the API shows them."""
-    shown = [{**span._asdict(), "field": span.place or None} for span in spans]
+    shown = [span._asdict() for span in spans]
+    for span in shown:
+        span["field"] = span.pop("place") or None
     return {"spans": shown, "counts": counted(spans)}
 
 

@@ -30,8 +30,13 @@ Words = tuple[str, str]
 
 SHORT: Final = 16 * 2**10
 """Bytes of a body up to which it is looked through at once, and not by a thread beside the loop."""
-BY_MODEL: Final = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "NRP", "GPE", "DATE_TIME", "TITLE", "AGE"})
-"""What only a model tells from other words: of names that programs gave to their tools, it would be a guess."""
+BY_MODEL: Final = frozenset(
+    {
+        *("PERSON", "LOCATION", "ORGANIZATION", "ADDRESS", "USERNAME", "TITLE", "JOB_TITLE"),
+        *("NATIONALITY", "COUNTRY_CODE", "AGE", "DATE", "DATE_OF_BIRTH"),
+    }
+)
+"""What is told from other words by a model, by lists or by what stands near: of names of tools, it would be a guess."""
 _MADE: Final = re.compile(r"(?:call|chatcmpl|resp|msg|fc|rs|ctc|ws|toolu|srvtoolu|tool)[_-][A-Za-z0-9_-]{8,64}")
 _PLAIN_NAME: Final = re.compile(r"(?:[A-Za-z_.-]+[0-9]{0,3}){1,4}")
 _KEY: Final = os.urandom(32)
