@@ -80,7 +80,7 @@ class Conversation:
     def mask(self, text: str, finds: Sequence[Find]) -> str:
         """The text with a placeholder for each find. Finds that overlap are one, of the first's type."""
         wanted = _joined(finds, len(text))
-        self._reserve(text)
+        self._reserve(text, {(find.start, find.end) for find in wanted})
         parts: list[str] = []
         own: set[tuple[int, int]] = set()
         at = size = 0
@@ -193,8 +193,12 @@ class Conversation:
 
     # Look-alikes
 
-    def _reserve(self, text: str) -> None:
-        self._reserved |= look_alikes(text)
+    def _reserve(self, text: str, but: set[tuple[int, int]]) -> None:
+        """What stands between these places. Each begins and ends a word, as a placeholder does."""
+        at = 0
+        for start, end in [*sorted(but), (len(text), len(text))]:
+            self._reserved |= look_alikes(text[at:start])
+            at = end
 
     def _without_look_alikes(self, text: str, own: set[tuple[int, int]]) -> str:
         """Until what is given back from it is its own placeholders and nothing else."""
@@ -209,6 +213,7 @@ class Conversation:
                 kept.add((size - len(placeholder), size))
                 at = end
             text, own = "".join((*parts, text[at:])), kept
+            self._reserve(text, own)
         return text
 
     def _look_alikes(self, text: str, own: set[tuple[int, int]]) -> set[tuple[int, int]]:

@@ -63,7 +63,7 @@ def test_a_near_miss_gave_another_persons_name():
 
 def test_a_placeholder_inside_an_original_was_replaced_again():
     known = conversation(NOTE="see [PERSON_1]", PERSON=ADA)
-    assert known.issued["[PERSON_2]"] == ADA  # what stands in a note isn't issued
+    assert known.issued["[PERSON_1]"] == ADA
     assert restore("[NOTE_1]", known) == "see [PERSON_1]"
     assert restore("[NOTE_1]", conversation(PERSON=ADA)) == "[NOTE_1]"
 

@@ -106,6 +106,14 @@ def test_a_look_alike_in_disguise_is_never_issued_either(text):
     assert restore(masked, known) == text
 
 
+def test_a_look_alike_that_begins_behind_a_find_is_never_issued():
+    known = Conversation()
+    masked = known.mask("_BxPERSON_1", [Find(0, 3, "EMAIL", 1.0)])
+    assert masked == "[EMAIL_1]PERSON_1"
+    mask(known, "Bob Smith")
+    assert restore(masked, known) == "_BxPERSON_1"
+
+
 def test_what_looks_like_an_issued_placeholder_is_masked_as_a_literal():
     known = conversation(PERSON=ADA)
     text = "Is [PERSON_1] the same as person_1, and [PERSON_2]?"

@@ -346,13 +346,13 @@ async def test_a_full_disk_is_a_refusal(path):
     vault = Vault.open(path)
     conversation = await vault.conversation(SESSION, OWNER)
     vault._file._db.execute("PRAGMA max_page_count = 1")
-    for number in range(2000):
-        mask(conversation, f"value {number}")
+    for number in range(200):
+        mask(conversation, f"{number} " + "long" * 200)
     with pytest.raises(VaultRefused, match="full"):
         await vault.save(conversation)
     vault._file._db.execute("PRAGMA max_page_count = 1000000")
     await vault.save(conversation)
     vault.close()
     vault = Vault.open(path)
-    assert len((await vault.conversation(SESSION, OWNER)).issued) == 2000
+    assert len((await vault.conversation(SESSION, OWNER)).issued) == 200
     vault.close()
