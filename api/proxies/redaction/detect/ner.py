@@ -277,7 +277,7 @@ class Names:
             or (full and guessed)
             or (full and not any(map(lists.word, words)) and _alone(page, at, end))
         ):
-            yield Find(at, end, "PERSON", 0.55)
+            yield Find(at, end, "PERSON", 0.65 if full else 0.55)
         elif (
             page.text[end : end + 2] == ": "
             and not full
