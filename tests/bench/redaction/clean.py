@@ -91,7 +91,7 @@ def _documented(module: object) -> str:
             said += (
                 [getattr(part, "__doc__", None) or "" for part in vars(each).values()] if isinstance(each, type) else []
             )
-    return "\n\n".join(said)[:MOST]
+    return "\n\n".join(text for text in said if isinstance(text, str))[:MOST]
 
 
 def table(found: dict[str, Look]) -> Table:
