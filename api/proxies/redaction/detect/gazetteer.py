@@ -130,7 +130,9 @@ class Gazetteer:
     def idle(self, word: str) -> bool:
         """A word that begins a sentence and no name."""
         lower = word.lower().strip(".,'’")
-        return lower in _SMALL or (self.word(lower) and lower not in self.first and lower not in self.last)
+        return lower in _SMALL or (
+            self.word(lower) and lower not in self.first and (lower not in self.last or self.doing(lower))
+        )
 
     def nationality(self, word: str) -> bool:
         """Whether it is what people of some country are called."""

@@ -26,7 +26,8 @@ def merged(finds: Iterable[Find], text: str) -> list[Find]:
         for other in taken:
             pieces = [rest for piece in pieces for rest in _outside(piece, other)]
         for start, end in pieces:
-            start, end = _trimmed(text, start, end)
+            if find.type != "SECRET":
+                start, end = _trimmed(text, start, end)
             whole = (start, end) == (find.start, find.end)
             if start < end and (whole or any(char.isupper() or char.isdigit() for char in text[start:end])):
                 taken.append(Find(start, end, find.type, find.score))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import regex
 from presidio_analyzer import PatternRecognizer, predefined_recognizers
@@ -54,7 +54,7 @@ def _recognizers() -> Iterator[tuple[Any, regex.Pattern[str] | None]]:
             continue
         if getattr(kind, "COUNTRY_CODE", None) is None:
             continue
-        made: Any = kind()
+        made: Any = cast("Any", kind)()
         said = [word.lower() for word in made.context or [] if word.lower() not in _BROAD and len(word) > 1]
         # Many say `aadhaar` where people write `aadhaar number`: whole words, with or without an end.
         yield made, words(*(f"{word}*" for word in said)) if said else None

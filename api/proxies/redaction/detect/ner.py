@@ -103,7 +103,8 @@ class Names:
     """The model and the lists, loaded once."""
 
     def __init__(self) -> None:
-        self._model: Language = (engine().nlp or {})["en"]
+        loaded: dict[str, Language] = engine().nlp or {}
+        self._model = loaded["en"]
         self._lists = Gazetteer(self._model)
         for pipe in _NOT_NEEDED:
             self._model.disable_pipe(pipe)
@@ -256,7 +257,14 @@ class Names:
             yield Find(at, end, "PERSON", 0.65)
             return
         within = bool(_GOES_ON.search(page.text, max(0, at - 2), at))
-        if ordinary and not (first and (guessed or after or ((before or within) and not lists.doing(words[0])))):
+        if ordinary and not (
+            first
+            and (
+                (guessed and (within or not lists.doing(words[0])))
+                or after
+                or ((before or within) and not lists.doing(words[0]))
+            )
+        ):
             return
         if words[0] in lists.places and not (first or before or guessed) and not full:
             return
@@ -269,7 +277,7 @@ class Names:
             or (full and guessed)
             or (full and not any(map(lists.word, words)) and _alone(page, at, end))
         ):
-            yield Find(at, end, "PERSON", 0.55)
+            yield Find(at, end, "PERSON", 0.65 if full else 0.55)
         elif (
             page.text[end : end + 2] == ": "
             and not full
@@ -305,7 +313,7 @@ def _told(said: str) -> bool:
     lower = said.lower().strip(".,:")
     return (
         lower not in PRODUCTS
-        and not any(word.lower() in PRODUCTS for word in regex.split(r"[\s/-]+", said))
+        and not all(word.lower() in PRODUCTS for word in regex.split(r"[\s/-]+", said))
         and not _MADE.search(said)
     )
 

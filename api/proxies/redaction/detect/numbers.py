@@ -73,7 +73,7 @@ _CALLED: Final = r"""
 """
 _NAMED: Final = regex.compile(
     rf"""(?<![^\W_])(?:{_CALLED})(?!\p{{L}})
-        (?P<what>[\s_-]*(?:identification|identifier|reference|id|no|nr|num|number|nummer|nummber|code|plate|card|licence|license|\#|№)s?)*+\.?["']?
+        (?P<what>[\s_-]*(?:identification|identifier|reference|id|number|nummer|num|no|nr|code|plate|card|licence|license|\#|№)s?(?!\p{{L}}))*+\.?["']?
         (?:\s*(?:\([^)\n]{{1,30}}\)))?
         (?P<is>\s*(?:[:=\#]|is|was|are|will\s+be|of|,)\s*){{0,2}}["'(]?\s*
         (?P<find>(?=(?:[A-Z\s./-]{{0,8}}\d){{1}})[A-Z0-9](?:[A-Z0-9]|[-./ ](?=[A-Z]{{0,4}}\d)|(?<=\d)[-/. ](?=[A-Z]{{1,3}}\b)){{3,27}})(?![\w])""",

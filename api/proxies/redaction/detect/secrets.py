@@ -71,7 +71,7 @@ def secrets(page: Page) -> Iterator[Find]:
     for found in _SAID.finditer(page.text):
         value = next(name for name in ("d", "s", "b", "p") if found[name] is not None)
         said = found[value]
-        plain = said.rstrip(".!?:") if value == "p" else said
+        plain = said.rstrip(".?:") if value == "p" else said
         if not _NOT_SAID.fullmatch(plain) and (_mixed(plain) or _assigned(page, found, value, plain)):
             yield Find(found.start(value), found.start(value) + len(plain), "SECRET", 0.85)
     for found in _PIN.finditer(page.text):
