@@ -183,6 +183,12 @@ def _connectivity(environ: Mapping[str, str]) -> ConnectivityLog | None:
     return ConnectivityLog(Path(named).expanduser()) if named else None
 
 
+def _redaction_map(environ: Mapping[str, str], folder: DataFolder) -> Path:
+    """The file that the first system named, or ours."""
+    named = environ.get("REDACTION_MAP_DB")
+    return Path(named).expanduser() if named else folder.redaction_map
+
+
 async def _watch(context: Context, secrets: Secrets, tending: AsyncExitStack) -> None:
     """Deep health, and whoever is to be told of what lasts."""
     health = DeepHealth(context.loop, secrets=secrets, follow=lambda: context.follow)
@@ -212,12 +218,16 @@ async def _open_proxies(
     context.records = Records(settings, ready.since)
     context.app_keys = Keys(lambda: settings().keys, secrets.get, context.records.under_way_of)
     context.records.heard.append(context.app_keys.heard)
+
+    def at_home(model: str) -> bool:
+        return ready.offers.known(model)
+
     context.redaction = await tending.enter_async_context(
         opened(
             lambda: store.current.loaded.desired.settings.redaction,
             secrets.get,
             map_file=map_file,
-            at_home=lambda model: ready.offers.known(model),
+            at_home=at_home,
         )
     )
     learned = Learned()
@@ -288,11 +298,8 @@ async def running(
                 base=complete.base,
             )
             await tending.enter_async_context(sampling(context))
-            named = environ.get("REDACTION_MAP_DB")
-            map_file = Path(named).expanduser() if named else folder.redaction_map
-            await _open_proxies(
-                context, reach, secrets, folder.path, tending, map_file=None if memory else map_file
-            )
+            map_file = None if memory else _redaction_map(environ, folder)
+            await _open_proxies(context, reach, secrets, folder.path, tending, map_file=map_file)
             if watching:
                 await _watch(context, secrets, tending)
             if versioned is not None:
