@@ -130,8 +130,9 @@ class Redaction(Declared):
     on_detector_down: Annotated[Pictures, Steers("redacted requests to our own models")] = "refuse"
     """What becomes of a request to one of our own models if nothing can be detected: refused, or passed as it came.
     One that would leave the house is always refused."""
-    hint: Annotated[bool, Steers("redacted requests")] = True
-    """Whether a model is told in one line, where something was masked, what placeholders are."""
+    hint: Annotated[Literal["append", "insert", "never"], Steers("redacted requests")] = "append"
+    """Where something was masked, one line tells the model what placeholders are: at the end of the system's words
+    (append), also where a request has none (insert: not every model takes a message of the system), or nowhere."""
     detection: Detection = Detection()
     """What is found."""
     session_lifetime: Annotated[Duration, Field(gt=0), Steers("the map of masked words")] = 86400.0

@@ -20,7 +20,7 @@ from api.proxies.dialects.json_text import dumps, loads
 from api.proxies.redaction.fields.walk import Rule, not_redacted
 from api.proxies.redaction.finds import Find
 from api.proxies.redaction.forms import label_of
-from api.proxies.redaction.hint import with_hint
+from api.proxies.redaction.hint import Hint, with_hint
 from api.proxies.redaction.placeholders import Conversation
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Policy:
     """Whether a model's name is one of those that are declared, and no words."""
     named: bool = False
     """Whether its conversation has a name, so that what was masked before is known."""
-    hint: bool = True
+    hint: Hint = "append"
 
 
 class Span(NamedTuple):
@@ -239,8 +239,8 @@ def _put(
     putting = Putting(policy, found, conversation)
     put = table(said, "", putting)
     counts = counted(putting.spans)
-    if counts and policy.hint:
-        put = with_hint(path, put)
+    if counts:
+        put = with_hint(path, put, policy.hint)
     return Masked(body=dumps(put), counts=counts, spans=putting.spans)
 
 

@@ -32,7 +32,7 @@ async def prove(gateway: Gateway) -> dict[str, int]:
     ]
     body = dumps({"model": "selftest", "messages": messages})
     conversation = Conversation()
-    policy = Policy(where="nowhere", images=False, known=lambda model: model == "selftest", hint=False)
+    policy = Policy(where="nowhere", images=False, known=lambda model: model == "selftest", hint="never")
     made = await gateway.body(CHAT, body, conversation, policy)
     through = sorted(kind for kind, value in KNOWN.items() if value.encode() in made.body)
     if through:
