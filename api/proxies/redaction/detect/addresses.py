@@ -57,6 +57,7 @@ _STREETS: Final = tuple(
             0.75,
             0,
         ),
+        (rf"\d{{1,3}}(?:st|nd|rd|th)[ ]+{_SURE_KIND}\b", 0.7, 0),
         # Marina Fort Street, without a number
         (rf"(?:{_CAP}[ ]+){{1,3}}?{_SURE_KIND}\b(?:[ ]+{_NUMBER})?", 0.55, 0),
         # Hauptstraße 5, Koskikatu 25
@@ -118,7 +119,7 @@ _CORNER: Final = regex.compile(
     rf"((?:the\s+)?(?:corner|intersection)\s+of\s+(?:{_CAP}|\d+(?:st|nd|rd|th)?)(?:\s+(?:{_CAP}|\d+[\w.]*))*\s+and\s+(?:(?:ul\.|the)\s+)?(?:{_CAP}|\d+(?:st|nd|rd|th)?)(?:\s+(?:{_CAP}|\d+\w*))*)"
 )
 _PAIR: Final = regex.compile(
-    rf"(?:{_CAP})(?:\s+(?:{_CAP}|\d+\w*))?\s+and\s+(?:ul\.\s+)?{_CAP}(?:\s+{_CAP})?\s+(?:u\.\s+)?\d{{1,4}}\b\.?"
+    rf"(?<=(?:\bat|\bto|\bis|\bon|:|^|\n)[ ]{{0,2}})(?:{_CAP})(?:\s+(?:{_CAP}|\d+\w*))?\s+and\s+(?:ul\.\s+)?{_CAP}(?:\s+{_CAP})?\s+(?:u\.\s+)?\d{{1,4}}\b\.?"
 )
 _LEAD_IN: Final = regex.compile(
     r"""(?:\b(?:address(?:es)?(?:\s+(?:here|now))?(?:\s+(?:is|are|was|to|of))?|(?:lives?|living|lived|resid(?:es?|ing)|located|based|office|restaurant|house|home|meet(?:\s+\w+)?|store|shop|apartment|place|property|delivered?|shipp?(?:ed|ing)?|send(?:\s+it)?|sent|off|moved|headquarter(?:s|ed))\s+(?:is\s+)?(?:at|on|to|in)|side\s+of|enter\s+(?:on|at)))

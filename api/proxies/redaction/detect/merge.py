@@ -9,6 +9,7 @@ import regex
 
 from api.proxies.redaction.finds import Find
 
+_PLACED: Final = frozenset({"ADDRESS", "LOCATION"})
 _PLACES: Final = frozenset({"ADDRESS", "LOCATION", "ORGANIZATION", "PERSON"})
 _BETWEEN: Final = regex.compile(r"[ ]?[,.]?[ ]*(?:\n[ >*?|#-]*(?:\n[ ]*)?)?,?[ ]*")
 _WHOLES: Final = frozenset({"ADDRESS", "EMAIL", "IBAN", "SECRET", "URL"})
@@ -40,7 +41,10 @@ def _joined(finds: list[Find], text: str) -> list[Find]:
     for find in finds:
         last = joined[-1] if joined else None
         near = last is not None and _BETWEEN.fullmatch(text, last.end, find.start)
-        if last and near and "ADDRESS" in (last.type, find.type) and {last.type, find.type} <= _PLACES:
+        kinds = {last.type, find.type} if last else set()
+        # A street may have somebody's name; who stands before a comma or a line's end lives there.
+        close = last is not None and (kinds <= _PLACED or find.start - last.end <= 1)
+        if last and near and close and "ADDRESS" in kinds and kinds <= _PLACES:
             joined[-1] = Find(last.start, find.end, "ADDRESS", max(last.score, find.score))
         else:
             joined.append(find)

@@ -173,6 +173,8 @@ class Names:
             )
         strange = [word for word in words if word[0].isupper() and not self._lists.word(word)]
         if kind == "PERSON":
+            if len(words) == 1 and said.isupper() and known[0] not in self._lists.first:
+                return 0
             named = any(word in self._lists.first or word in self._lists.last for word in known)
             if len(words) > 1 and known[0] in self._lists.first:
                 return 0.85

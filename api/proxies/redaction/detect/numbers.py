@@ -76,7 +76,7 @@ _NAMED: Final = regex.compile(
         (?P<what>[\s_-]*(?:identification|identifier|reference|id|number|nummer|num|no|nr|code|plate|card|licence|license|\#|№)s?(?!\p{{L}}))*+\.?["']?
         (?:\s*(?:\([^)\n]{{1,30}}\)))?
         (?P<is>\s*(?:[:=\#]|is|was|are|will\s+be|of|,)\s*){{0,2}}["'(]?\s*
-        (?P<find>(?=(?:[A-Z\s./-]{{0,8}}\d){{1}})[A-Z0-9](?:[A-Z0-9]|[-./ ](?=[A-Z]{{0,4}}\d)|(?<=\d)[-/. ](?=[A-Z]{{1,3}}\b)){{3,27}})(?![\w])""",
+        (?P<find>(?=(?:[A-Z\s./-]{{0,8}}\d){{1}})[A-Z0-9](?:[A-Z0-9]|[-./ ](?=(?-i:[A-Z]{{0,4}})\d)|(?<=\d)[-/. ](?=(?-i:[A-Z]{{1,3}})\b)){{3,27}})(?![\w])""",
     regex.VERBOSE | regex.IGNORECASE,
 )
 _WEAK: Final = regex.compile(

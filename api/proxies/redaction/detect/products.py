@@ -6,7 +6,7 @@ from typing import Final
 
 PRODUCTS: Final = frozenset(
     """
-    airflow ajax alembic alpine amd android angular ansible anthropic apache api apis app apple arm array asgi
+    aadhaar iban imei ssn dni vin nhs mrn dob itin pan airflow ajax alembic alpine amd android angular ansible anthropic apache api apis app apple arm array asgi
     asyncio athena async aws azure babel backend bash bert bigquery bing bitbucket bitcoin black blackwell bluetooth
     bool boolean boto bun bytes c cargo cassandra celery centos ceph changelog chatgpt chrome chromium cicd circleci
     clang claude cli clickhouse cmake codex colab compose conda config context contributing cors cosign couchdb cpu
