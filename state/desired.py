@@ -232,7 +232,7 @@ class Settings(Declared):
     deep_health_every: Annotated[Duration, AfterValidator(_not_too_often), Steers("deep health")] = 6 * 3600.0
     """Time between two runs of deep health (a question to everything), such as 6h; at least 5m, or 0 for never."""
     redaction: Redaction = Redaction()
-    """The redaction gateway."""
+    """How private words are taken out of requests, and where those may go."""
     queue: Queue = Queue()
     """Requests that wait for a model."""
 
