@@ -103,7 +103,7 @@ pictures: $(ready)
 	.venv/bin/python -m tests.browser.pictures
 
 lock:
-	.venv/bin/pip-compile --quiet --strip-extras --extra dev --generate-hashes --no-emit-index-url \
+	.venv/bin/pip-compile --quiet --strip-extras --extra dev --extra redaction --allow-unsafe --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --output-file requirements.lock pyproject.toml
 
 $(ready): requirements.lock pyproject.toml

@@ -27,6 +27,7 @@ from api.routes import (
     page,
     plans,
     practice,
+    redaction,
     render,
     requests,
     secrets,
@@ -106,7 +107,7 @@ def _routers(context: Context) -> Iterable[APIRouter]:
         requests,
         actions,
     )
-    what_is_wanted = (desired, settings, history, secrets, trying, notifications)
+    what_is_wanted = (desired, settings, history, secrets, trying, notifications, redaction)
     yield from (module.router for module in (page, *the_fleet, *what_is_wanted))
     if context.practice is not None:
         yield practice.router

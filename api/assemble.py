@@ -28,6 +28,7 @@ from api.proxies.embeddings.factory import dividing
 from api.proxies.local import Local
 from api.proxies.queue.over import holds_over
 from api.proxies.records import Records
+from api.proxies.redaction.opened import opened
 from api.proxies.routing.fleet import Fleet
 from api.proxies.routing.keys import Keys
 from api.proxies.routing.ready import Ready
@@ -189,6 +190,12 @@ def _connectivity(environ: Mapping[str, str]) -> ConnectivityLog | None:
     return ConnectivityLog(Path(named).expanduser()) if named else None
 
 
+def _redaction_map(environ: Mapping[str, str], folder: DataFolder) -> Path:
+    """The file that the first system named, or ours."""
+    named = environ.get("REDACTION_MAP_DB")
+    return Path(named).expanduser() if named else folder.redaction_map
+
+
 async def _watch(context: Context, secrets: Secrets, tending: AsyncExitStack) -> None:
     """Deep health, and whoever is to be told of what lasts."""
     health = DeepHealth(context.loop, secrets=secrets, follow=lambda: context.follow)
@@ -199,7 +206,9 @@ async def _watch(context: Context, secrets: Secrets, tending: AsyncExitStack) ->
     context.notifier = await tending.enter_async_context(notifier)
 
 
-async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, spool: Path, tending: AsyncExitStack) -> None:
+async def _open_proxies(
+    context: Context, reach: Reach, secrets: Secrets, spool: Path, tending: AsyncExitStack, *, map_file: Path | None
+) -> None:
     """What stands behind the address for apps: who answers, who may ask, and what became of it."""
     store = context.loop.store
 
@@ -216,6 +225,18 @@ async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, spool:
     context.records = Records(settings, ready.since)
     context.app_keys = Keys(lambda: settings().keys, secrets.get, context.records.under_way_of)
     context.records.heard.append(context.app_keys.heard)
+
+    def at_home(model: str) -> bool:
+        return ready.offers.known(model)
+
+    context.redaction = await tending.enter_async_context(
+        opened(
+            lambda: store.current.loaded.desired.settings.redaction,
+            secrets.get,
+            map_file=map_file,
+            at_home=at_home,
+        )
+    )
     learned = Learned()
     sounds = Sounds(
         spool,
@@ -233,6 +254,7 @@ async def _open_proxies(context: Context, reach: Reach, secrets: Secrets, spool:
         lacks=learned.lacks,
         divide=dividing,
         audio=sounds,
+        masks=context.redaction,
     )
     tending.callback(context.wire.close)
     tending.push_async_callback(sounds.jobs.close)
@@ -299,7 +321,8 @@ async def running(
                 base=complete.base,
             )
             await tending.enter_async_context(sampling(context))
-            await _open_proxies(context, reach, secrets, folder.path, tending)
+            map_file = None if memory else _redaction_map(environ, folder)
+            await _open_proxies(context, reach, secrets, folder.path, tending, map_file=map_file)
             if watching:
                 await _watch(context, secrets, tending)
             if versioned is not None:

@@ -13,6 +13,7 @@ from fastapi import Depends, Header, Query, Request
 from api.errors import no_such
 from api.notify.notifier import Notifier
 from api.proxies.records import Records
+from api.proxies.redaction.gateway import Gateway
 from api.proxies.routing.fleet import Fleet
 from api.proxies.routing.keys import Keys
 from api.proxies.wire import Wire
@@ -77,6 +78,7 @@ class Context:
     health: DeepHealth | None = None
     fleet: Fleet | None = None
     app_keys: Keys | None = None
+    redaction: Gateway | None = None
     notifier: Notifier | None = None
     desk: Desk | None = None
     follow: Follow | None = None

@@ -37,6 +37,11 @@ class DataFolder:
         return self.path / "secrets"
 
     @property
+    def redaction_map(self) -> Path:
+        """What redacted sessions have masked, encrypted."""
+        return self.path / "redaction.sqlite"
+
+    @property
     def known_hosts(self) -> Path:
         """The host keys that people agreed to."""
         return self.path / "known_hosts"

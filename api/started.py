@@ -28,6 +28,7 @@ NAMED: Final = {
     "SSH_DIR": "the folder of ssh's key, configuration and known hosts",
     "SSH_KEY_PATH": "the private key to log in to the Sparks with",
     "SSH_KNOWN_HOSTS": "the file of host keys that are believed",
+    "REDACTION_MAP_DB": "the file of what redacted sessions have masked, encrypted (docs/REDACTION_GATEWAY.md)",
     "CONNECTIVITY_LOG": "a file with a line for each time that a Spark answers again, or no more",
 }
 SHORTEST: Final = 3  # characters of `--x`

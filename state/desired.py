@@ -45,6 +45,7 @@ from state.notifications import Notification
 from state.proxy import Proxy
 from state.queue import Queue
 from state.recipes import Env, Flags, NamedOrWritten
+from state.redaction import Redaction
 
 API_VERSION: Final = "sparkkeep/v1"
 ANY: Final = "any"
@@ -230,6 +231,8 @@ class Settings(Declared):
     """How apps are let in to the models."""
     deep_health_every: Annotated[Duration, AfterValidator(_not_too_often), Steers("deep health")] = 6 * 3600.0
     """Time between two runs of deep health (a question to everything), such as 6h; at least 5m, or 0 for never."""
+    redaction: Redaction = Redaction()
+    """How private words are taken out of requests, and where those may go."""
     queue: Queue = Queue()
     """Requests that wait for a model."""
 

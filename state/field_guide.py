@@ -28,6 +28,10 @@ PARTS: Final = {
     "AppKey": "An app's key (`settings: {proxy: {keys: [ … ]}}`)",
     "Proxy": "The address for apps (`settings: {proxy: …}`)",
     "Queue": "Requests that wait (`settings: {queue: …}`)",
+    "Redaction": "The redaction gateway (`settings: {redaction: …}`)",
+    "CloudTarget": "A service outside (`settings: {redaction: {targets: [ … ]}}`)",
+    "Detection": "What is private (`settings: {redaction: {detection: …}}`)",
+    "Recognizer": "What only this house has (`settings: {redaction: {detection: {recognizers: [ … ]}}}`)",
 }
 INTRO: Final = """# desired.yaml
 

@@ -59,7 +59,7 @@ POLICIES: Final = (
         for path in (*OLLAMA, *RERANK)
     ),
     Policy(path="/api/desired", alone=True, media_types=DOCUMENT),
-    Policy(path="/redact", shared=True, slashes=True, media_types=None, max_body=512 * 2**20),
+    Policy(path="/redact", shared=True, slashes=True, media_types=None, max_body=32 * 2**20),
     *(Policy(path=path, alone=True, open=True) for path in ("/healthz", "/readyz", "/")),
     Policy(path="/ui", open=True),
 )

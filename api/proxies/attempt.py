@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from api.proxies import first_event
 from api.proxies.calls import Decision, Refused
 from api.proxies.dialects import errors
-from api.proxies.head import CHUNKED, AnswerHead, stripped
+from api.proxies.head import CHUNKED, AnswerHead
 from api.proxies.upstream import Link
 
 if TYPE_CHECKING:
@@ -63,35 +63,23 @@ class Attempt:
         exchange, decision = self._exchange, self.decision
         if self._words is not None:
             self._words.asked(exchange.upload.kept)
-        if exchange.wire.translate is not None and exchange.place.whole:
-            try:
-                self._translate()
-            except Refused as refused:
-                exchange.refuse(refused)
-                return
-        link = exchange.wire.pool.take(decision.backend.address)
+        try:
+            exchange.reply.translation = exchange.translation(decision.backend)
+        except Refused as refused:
+            exchange.refuse(refused)
+            return
+        link = exchange.wire.pool.take(decision.backend.link)
         if link is not None:
             self._ask(link)
         else:
             self._open()
-
-    def _translate(self) -> None:
-        exchange = self._exchange
-        translate, place = exchange.wire.translate, exchange.place
-        if translate is None:
-            return
-        if exchange.upload.reading:
-            most = exchange.wire.limits.whole_body // 2**20
-            raise Refused(413, "BodyTooLarge", f"a request that may have to be translated may have {most} MiB")
-        fields = stripped(exchange.head.fields)
-        exchange.reply.translation = translate(place.path, fields, exchange.upload.kept, self.decision.backend)
 
     def _open(self) -> None:
         exchange = self._exchange
         if exchange.upload.reading:
             exchange.client.pause()
         self._stage(OPENING, exchange.wire.limits.connect)
-        self._give_up = exchange.wire.pool.open(self.decision.backend.address, self._opened)
+        self._give_up = exchange.wire.pool.open(self.decision.backend.link, self._opened)
 
     def _opened(self, link: Link | OSError) -> None:
         if self.state != OPENING:
@@ -236,7 +224,7 @@ class Attempt:
             head.status in _NO_PAGE
             and exchange.place.whole
             and exchange.wire.lacks is not None
-            and exchange.reply.translation is None
+            and exchange.as_it_came
             and not (exchange.reply.started or exchange.upload.released)
         )
 
@@ -307,7 +295,7 @@ class Attempt:
         """It is over, and its routing shall know; a second end says nothing."""
         if not self._ended:
             self._ended = True
-            self._exchange.wire.routing.ended(self.decision, answered=answered)
+            self._exchange.routing.ended(self.decision, answered=answered)
 
     def _stage(self, state: int, patience: float) -> None:
         self.state = state

@@ -7,6 +7,7 @@ fleet, its queues and its limits stands behind that one seam, so each side can b
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -31,18 +32,27 @@ class Backend:
     """How it is asked for vectors and scores; None: as its engine usually is."""
     wav: bool = False
     """Whether it reads nothing but WAV of 16 kHz, mono."""
+    base: str | None = None
+    """Of a service outside: where its API begins, in the place of `/v1`; what is asked there passes as it is."""
+    tls: ssl.SSLContext | None = field(default=None, compare=False, repr=False)
+    """How its certificate is looked at; None: it is asked in plain text."""
+    shown: bytes = field(default=b"", compare=False, repr=False)
+    """Lines of a request's head with the key that its server wants to see of us."""
     key: str = field(init=False, compare=False)
     """What tells it from every other: `workload@spark`."""
     place: tuple[str, str] = field(init=False, compare=False)
     """The same as the loop has it."""
     address: tuple[str, int] = field(init=False, compare=False)
     """Where it listens."""
+    link: tuple[str, int, ssl.SSLContext | None] = field(init=False, compare=False, repr=False)
+    """The same with how, by which its connections are kept."""
 
     def __post_init__(self) -> None:
         """Made once, and asked for with every request."""
         object.__setattr__(self, "key", f"{self.workload}@{self.spark}")
         object.__setattr__(self, "place", (self.workload, self.spark))
         object.__setattr__(self, "address", (self.host, self.port))
+        object.__setattr__(self, "link", (self.host, self.port, self.tls))
 
 
 class Conversation(Protocol):
@@ -71,6 +81,8 @@ class Call:
     who: str = ""
     asked: Conversation | None = None
     """Its body, which is looked at for both where somebody wants to know, and let go of when it is answered."""
+    under: str = ""
+    """What stood before its path: `/redact`, of one whose words are masked."""
 
     def conversation(self) -> tuple[str, int]:
         """Its session and prefix."""

@@ -18,14 +18,16 @@ from typing import Final, Protocol
 
 from api.proxies import answers
 from api.proxies.attempt import PEEKING, Attempt
-from api.proxies.calls import Call, Decision, Field, Hold, Refused
+from api.proxies.calls import Backend, Call, Decision, Field, Hold, Refused, Routing
 from api.proxies.dialects.errors import Trouble
 from api.proxies.dialects.names import Dialect
 from api.proxies.gate import Place
-from api.proxies.head import Head
+from api.proxies.head import Head, stripped
 from api.proxies.observer import Record
 from api.proxies.parts import Parts, attempt_at
+from api.proxies.peek import Asked
 from api.proxies.reply import Reply
+from api.proxies.translation import Translation
 from api.proxies.upload import Upload
 from api.proxies.wire import Wire
 
@@ -67,7 +69,7 @@ class Exchange:
 
     __slots__ = (
         *("_attempt", "_beat", "_call", "_deadline", "_held_since", "_hold", "_patience", "_state", "_tries"),
-        *("client", "head", "place", "record", "reply", "upload", "wire"),
+        *("client", "head", "masked", "place", "record", "reply", "routing", "upload", "wire"),
     )
 
     def __init__(self, client: Client, wire: Wire, head: Head, place: Place, said: bytes) -> None:
@@ -79,7 +81,10 @@ class Exchange:
         known = given if given is not None and _ID.fullmatch(given) else wire.request_id()
         self.reply = Reply(head, said, known, place.dialect)
         self.upload = Upload(head, place, wire.limits)
+        self.routing: Routing = wire.routing
         self.record: Record | None = None
+        self.masked = False
+        """Whether its words are not its client's own, which below `/redact` they must not be."""
         self._state = READING
         self._patience = wire.limits.body
         self._deadline = 0.0  # set by the next tick
@@ -126,32 +131,39 @@ class Exchange:
 
     def route(self) -> None:
         """It is known what it asks for."""
-        head, place, wire, asked = self.head, self.place, self.wire, self.upload.asks()
-        address = self.client.address
-        self._call = call = Call(
-            method=head.method.decode(),
-            path=place.path,
-            model=asked.model or place.model,
-            stream=place.streams if asked.stream is None else asked.stream,
-            session=head.session,
-            who=address,
-            asked=asked,
-        )
+        try:
+            call = self.noted()
+            self._asks(call, self.upload.asks())
+            self._send(call)
+        except Refused as refused:
+            self.refuse(refused)
+
+    def noted(self) -> Call:
+        """The call, with a record of it. Raises Refused for who may not ask."""
+        head, place, wire = self.head, self.place, self.wire
+        method, who, under = head.method.decode(), self.client.address, place.under
+        self._call = call = Call(method=method, path=place.path, session=head.session, who=who, under=under)
         try:
             if wire.keys is not None:
-                call.who = wire.keys.who(head.key, address)
+                call.who = wire.keys.who(head.key, who)
+        finally:
             self.record = wire.observer.begin(call, self.reply.request_id.decode())
-            if place.local and wire.local is not None:
-                status, fields, said = wire.local.answer(call, self.upload.kept)
-                self._own(status, fields, said, "answered")
-                return
-            found = wire.routing.choose(call)
-        except Refused as refused:
-            if self.record is None:
-                self.record = wire.observer.begin(call, self.reply.request_id.decode())
-            self.refuse(refused)
-            return
-        self._follow(found)
+        return call
+
+    def _asks(self, call: Call, asked: Asked) -> None:
+        call.model = asked.model or self.place.model
+        call.stream = self.place.streams if asked.stream is None else asked.stream
+        call.asked = asked
+
+    def _send(self, call: Call) -> None:
+        """Answered by ourselves, or by whoever is chosen. Raises Refused."""
+        if self.place.under and not self.masked:
+            raise Refused(404, "NoRedaction", "nothing is masked here: this server has no redaction gateway")
+        if self.place.local and self.wire.local is not None:
+            status, fields, said = self.wire.local.answer(call, self.upload.kept)
+            self._own(status, fields, said, "answered")
+        else:
+            self._follow(self.routing.choose(call))
 
     def _follow(self, found: Decision | Hold) -> None:
         if isinstance(found, Decision):
@@ -204,9 +216,29 @@ class Exchange:
     def go(self, decision: Decision) -> None:
         """This one is asked."""
         self._state = ASKING
-        self.wire.routing.began(decision)
+        self.routing.began(decision)
         self._attempt = attempt = attempt_at(self, decision)
         attempt.start()
+
+    def translation(self, backend: Backend) -> Translation | None:
+        """What stands between this request and its backend, if anything. Raises Refused."""
+        translate, place = self.wire.translate, self.place
+        if translate is None or not place.whole:
+            return None
+        if self.upload.reading:
+            most = self.wire.limits.whole_body // 2**20
+            raise Refused(413, "BodyTooLarge", f"a request that may have to be translated may have {most} MiB")
+        return translate(place.path, stripped(self.head.fields), self.upload.kept, backend)
+
+    def put_right(self, backend: Backend) -> Translation | None:
+        """What an answer passes that was put together from several."""
+        del backend
+        return None
+
+    @property
+    def as_it_came(self) -> bool:
+        """Whether its backend was asked in the dialect that its client speaks."""
+        return self.reply.translation is None
 
     def another(self, *, answered: bool) -> bool:
         """Ask another backend, if there is one and this may be done. `answered`: this one did, though badly."""
@@ -218,7 +250,7 @@ class Exchange:
         if self._tries or self.upload.released:
             return False
         try:
-            found = self.wire.routing.choose(call, without=(attempt.decision.backend.key,))
+            found = self.routing.choose(call, without=(attempt.decision.backend.key,))
         except Refused:
             return False
         if answered and not isinstance(found, Decision):

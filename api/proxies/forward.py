@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from functools import lru_cache
 from typing import Final
 
-from api.proxies.calls import Decision
+from api.proxies.calls import Backend, Decision
 from api.proxies.head import CHUNKED, GUARDED, HOP, AnswerHead, Head, named
 
 _KEPT_BACK: Final = HOP | {
@@ -13,11 +14,12 @@ _KEPT_BACK: Final = HOP | {
     *(b"authorization", b"cookie", b"x-api-key", b"api-key"),  # shown to us, not to whoever is behind us
     *(b"origin", b"referer"),  # judged by us
 }
+_HTTPS: Final = 443
 _CODING: Final = frozenset({b"accept-encoding"})
 
 
 def asked_of(
-    head: Head, address: tuple[str, int], *, target: bytes, length: int, request_id: bytes, plain: bool = False
+    head: Head, backend: Backend, *, target: bytes, length: int, request_id: bytes, plain: bool = False
 ) -> bytes:
     """The head of a request to a backend. `plain`: its answer has to be read by us."""
     if length == CHUNKED:
@@ -29,8 +31,8 @@ def asked_of(
     sent = head.sent.get(plain)
     if sent is None:
         sent = head.sent[plain] = _sent(head, plain=plain)
-    first = (head.method, b" ", target, b" HTTP/1.1\r\nhost: ", _host(address), b"\r\nx-request-id: ", request_id)
-    return b"".join((*first, b"\r\n", sent, framed))
+    first = (head.method, b" ", target, b" HTTP/1.1\r\nhost: ", _host(*backend.link), b"\r\nx-request-id: ", request_id)
+    return b"".join((*first, b"\r\n", sent, backend.shown, framed))
 
 
 def _sent(head: Head, *, plain: bool) -> bytes:
@@ -55,9 +57,9 @@ def told_of(decision: Decision, queued: int, request_id: bytes, said: bytes) -> 
 
 
 @lru_cache(maxsize=256)
-def _host(address: tuple[str, int]) -> bytes:
-    host, port = address
-    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()
+def _host(host: str, port: int, tls: ssl.SSLContext | None) -> bytes:
+    named = f"[{host}]" if ":" in host else host
+    return (named if tls is not None and port == _HTTPS else f"{named}:{port}").encode()
 
 
 @lru_cache(maxsize=256)

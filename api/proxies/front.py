@@ -163,10 +163,16 @@ class Front(asyncio.Protocol):
         except Turned as turned:
             self._turn(turned, head, place)
             return
-        audio = self._wire.audio
-        exchange = audio.exchange(self, self._wire, head, place, said) if audio is not None else None
-        self._exchange = exchange = exchange or Exchange(self, self._wire, head, place, said)
+        self._exchange = exchange = self._exchange_of(head, place, said)
         self._begin(exchange, data, end + 4)
+
+    def _exchange_of(self, head: Head, place: Place, said: bytes) -> Exchange:
+        """What becomes of it is a matter of its kind."""
+        wire = self._wire
+        if place.under and wire.masks is not None:
+            return wire.masks.exchange(self, wire, head, place, said)
+        heard = wire.audio.exchange(self, wire, head, place, said) if wire.audio is not None else None
+        return heard or Exchange(self, wire, head, place, said)
 
     def _begin(self, exchange: Exchange, data: bytes, at: int) -> None:
         end = exchange.begin(data, at)

@@ -19,6 +19,8 @@ from api.proxies.head import Head
 
 LOCAL: Final = frozenset({"/api/ps", "/api/show", "/api/tags", "/api/version", "/v1/models"})
 """Answered by ourselves, and by no backend."""
+REDACT: Final = "/redact"
+_MASKED: Final = b"/redact/v1/"
 _ALONE: Final = frozenset(path.encode() for path in (*OLLAMA, *RERANK))
 _TRANSLATED: Final = frozenset(
     {*("/api/chat", "/api/embed", "/api/generate", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses")}
@@ -34,20 +36,25 @@ _LONGEST: Final = 200  # bytes of a target or Host that is remembered
 class Place:
     """An address of the data path. `passed`: nothing is wrong with it. `whole`: not every backend takes it as it comes.
 
-    `divided`: not at once. `model`: the one that its query names, for calls without a body.
+    `divided`: not at once. `model`: the one that its query names, for calls without a body. `under`: what stands before
+    its path where words are masked, and nothing of a query goes on.
     """
 
-    __slots__ = ("dialect", "divided", "local", "model", "passed", "path", "policy", "streams", "target", "whole")
+    __slots__ = (
+        *("dialect", "divided", "local", "model", "passed", "path", "policy", "streams", "target", "under", "whole"),
+    )
 
     def __init__(self, target: bytes, raw_path: bytes) -> None:
-        self.target = target
-        self.path = unquote(raw_path.decode("ascii"))
+        masked = raw_path.startswith(_MASKED)
+        self.under = REDACT if masked else ""
+        self.target = raw_path.removeprefix(REDACT.encode()) if masked else target
+        self.path = unquote(raw_path.decode("ascii")).removeprefix(self.under)
         self.dialect: Dialect = dialect_of(self.path)
         self.local = self.path in LOCAL or self.path.startswith("/v1/models/")
         self.streams = self.path in _STREAMS_UNASKED
         self.divided = self.path in _DIVIDED
         self.whole = self.divided or self.path in _TRANSLATED
-        self.policy = policy_of(self.path)
+        self.policy = policy_of(self.under + self.path)
         self.passed = False
         self.model = next(
             (value for name, value in parse_qsl(target.partition(b"?")[2].decode("latin-1")) if name == "model"), ""
@@ -77,7 +84,7 @@ class Gate:
             return self._places[target]
         except KeyError:
             raw, _, _ = target.partition(b"?")
-            ours = raw.startswith(b"/v1/") or raw == b"/v1" or raw in _ALONE
+            ours = raw.startswith((b"/v1/", _MASKED)) or raw == b"/v1" or raw in _ALONE
             place = Place(target, raw) if ours else None
             if len(target) <= _LONGEST:
                 if len(self._places) >= _REMEMBERED:
@@ -127,7 +134,7 @@ def _scope(head: Head, place: Place) -> Scope:
     return {
         "type": "http",
         "method": head.method.decode(),
-        "path": place.path,
+        "path": place.under + place.path,
         "raw_path": raw,
         "query_string": query,
         "headers": [(name.lower(), value.strip(b" \t")) for name, value in head.fields],

@@ -101,6 +101,16 @@ class Head:
         head.names = {name: value for name, value in self.names.items() if name not in gone}
         return head
 
+    def only(self, fields: list[Field]) -> Head:
+        """The same with these fields beside those that are about the connection and the body."""
+        head = Head.__new__(Head)
+        head.method, head.target, head.minor, head.close = self.method, self.target, self.minor, self.close
+        head.session, head.key, head.length, head.admitted = self.session, self.key, self.length, self.admitted
+        head.fields = [*(field for field in self.fields if field[0].lower() in _FRAMING), *fields]
+        head.names = {name.lower(): value.strip(b" \t") for name, value in head.fields}
+        head.sent = {}
+        return head
+
     def _length(self, names: dict[bytes, bytes]) -> int:
         length, coding = names.get(b"content-length"), names.get(b"transfer-encoding")
         if coding is not None:
@@ -190,9 +200,13 @@ HOP: Final = frozenset(
 )
 """Fields that are about one connection."""
 OURS: Final = frozenset(
-    {*(b"x-request-id", b"sparkkeep-backend", b"sparkkeep-route", b"sparkkeep-queued-ms", b"access-control-max-age")}
+    {
+        *(b"x-request-id", b"sparkkeep-backend", b"sparkkeep-route", b"sparkkeep-queued-ms", b"access-control-max-age"),
+        *(b"sparkkeep-redacted", b"sparkkeep-session"),
+    }
 )
 """Fields of an answer that we say, whatever a backend says."""
+_FRAMING: Final = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"expect"})
 _WITHHELD: Final = HOP | OURS
 _NONE: Final[frozenset[bytes]] = frozenset()
 GUARDED: Final = frozenset(name.encode() for name in HEADERS)

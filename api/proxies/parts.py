@@ -37,7 +37,13 @@ _PACKED: Final = frozenset({b"gzip", b"deflate"})
 def attempt_at(exchange: Exchange, decision: Decision) -> Attempt | Parts:
     """One backend is asked: as it came, or in parts."""
     divide, upload = exchange.wire.divide, exchange.upload
-    if divide is None or not exchange.place.divided or exchange.head.method != b"POST" or upload.reading:
+    if (
+        divide is None
+        or not exchange.place.divided
+        or decision.backend.base is not None
+        or exchange.head.method != b"POST"
+        or upload.reading
+    ):
         return Attempt(exchange, decision)
     job: Job | None
     try:
@@ -85,6 +91,7 @@ class Parts:
         if self._words is not None:
             self._words.asked(exchange.upload.kept)
         exchange.patient(exchange.wire.limits.first_byte)
+        exchange.reply.translation = exchange.put_right(self.decision.backend)
         try:
             self._waiting.extend(self._job.first())
         except Refused as refused:
@@ -185,7 +192,7 @@ class Parts:
         """It is over, and its routing shall know; a second end says nothing."""
         if not self._ended:
             self._ended = True
-            self._exchange.wire.routing.ended(self.decision, answered=answered)
+            self._exchange.routing.ended(self.decision, answered=answered)
 
     def broke(self, reason: str, message: str, *, stale: bool) -> None:
         """Only what flows breaks."""
@@ -226,7 +233,7 @@ class Errand:
         self.part = part
         self._parts = parts
         self._exchange = exchange
-        self._to = decision.backend.address
+        self._to = decision.backend
         self._link: Link | None = None
         self._give_up: Callable[[], object] | None = None
         self._late: asyncio.TimerHandle | None = None
@@ -241,7 +248,7 @@ class Errand:
         request_id = exchange.reply.request_id
         head = asked_of(exchange.head, self._to, target=target, length=len(body), request_id=request_id, plain=True)
         self._whole = head + body
-        link = exchange.wire.pool.take(self._to)
+        link = exchange.wire.pool.take(self._to.link)
         if link is not None:
             self._ask(link)
         else:
@@ -258,7 +265,7 @@ class Errand:
         wire = self._exchange.wire
         seconds = wire.limits.connect
         self._late = asyncio.get_running_loop().call_later(seconds, self._too_late, seconds)
-        self._give_up = wire.pool.open(self._to, self._opened)
+        self._give_up = wire.pool.open(self._to.link, self._opened)
 
     def _opens_no_more(self) -> None:
         give_up, self._give_up = self._give_up, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,8 @@ from api.proxies.limits import Limits
 from api.proxies.upstream import Link
 from api.turns import of_the_crowd
 
-Address = tuple[str, int]
+Address = tuple[str, int, ssl.SSLContext | None]
+"""Host, port, and how a certificate is looked at, if one has to be shown there."""
 
 
 class Pool:
@@ -55,8 +57,9 @@ class Pool:
         """Open one more, `then` say so; what is returned gives it up."""
 
         async def connect() -> None:
+            host, port, tls = address
             try:
-                transport, link = await self._loop.create_connection(lambda: Link(self, address), *address)
+                transport, link = await self._loop.create_connection(lambda: Link(self, address), host, port, ssl=tls)
                 of_the_crowd(transport, self._loop)
             except OSError as error:
                 then(error)

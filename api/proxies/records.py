@@ -179,7 +179,7 @@ class Record:
             "at": round(self.at, 3),
             "who": self.call.who,
             "method": self.call.method,
-            "path": self.call.path,
+            "path": self.call.under + self.call.path,
             "model": self.call.model[:NAME],
             "workload": self.workload or None,
             "backend": decision.backend.key if decision is not None else None,

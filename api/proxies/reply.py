@@ -78,6 +78,10 @@ class Reply:
         self.first = b""
         self.translation = self._answer = self._turned = None
 
+    def says(self, lines: bytes) -> None:
+        """Lines that stand in whatever head it gets."""
+        self._said += lines
+
     # Of ours.
 
     def own(self, status: int, fields: list[Field], body: bytes, *, date: Sequence[Field], closes: bool) -> bytes:

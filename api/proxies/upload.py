@@ -26,6 +26,13 @@ class Upload:
         self._body: Body | bytes = b""
         self._asked = NOTHING
 
+    @classmethod
+    def of(cls, head: Head, place: Place, limits: Limits, body: bytes) -> Upload:
+        """One that is all there, in other words than it came in."""
+        made = cls(head, place, limits)
+        made._body = body
+        return made
+
     def read(self, data: bytes, at: int) -> int:
         """More of it: where it ends in these bytes, -1 if it does not. Raises Refused."""
         body, most = self._body, self._place.policy.max_body
@@ -103,7 +110,7 @@ class Upload:
         else:
             length = head.length + len(content) - length
         plain = translation is not None
-        to = asked_of(head, backend.address, target=target, length=length, request_id=request_id, plain=plain)
+        to = asked_of(head, backend, target=target, length=length, request_id=request_id, plain=plain)
         return to + content, whole
 
     def more(self) -> bytes:

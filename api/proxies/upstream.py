@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import Final, Protocol
 
 from api.proxies.chunks import BadChunk, Chunks
@@ -60,7 +61,7 @@ class Link(asyncio.Protocol):
         *("address", "idle_until", "transport", "used", "whole"),
     )
 
-    def __init__(self, home: Home, address: tuple[str, int]) -> None:
+    def __init__(self, home: Home, address: tuple[str, int, ssl.SSLContext | None]) -> None:
         self.address = address
         self.transport: asyncio.Transport | None = None
         self.used = 0

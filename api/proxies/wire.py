@@ -60,6 +60,13 @@ class Keys(Protocol):
         """The name of whoever shows this key, or none, from this address. Raises Refused."""
 
 
+class Masks(Protocol):
+    """Who answers requests whose words are masked."""
+
+    def exchange(self, client: Client, wire: Wire, head: Head, place: Place, said: bytes) -> Exchange:
+        """The life of this one."""
+
+
 class Audio(Protocol):
     """Who answers requests with a sound."""
 
@@ -89,6 +96,7 @@ class Wire:
         lacks: Lacks | None = None,
         divide: Divide | None = None,
         audio: Audio | None = None,
+        masks: Masks | None = None,
     ) -> None:
         self.routing = routing
         self.limits = limits or Limits()
@@ -99,6 +107,7 @@ class Wire:
         self.lacks = lacks
         self.divide = divide
         self.audio = audio
+        self.masks = masks
         self.gate = Gate(Rules(hosts=Hosts()))
         self.draining = False
         self.fronts: set[Ticked] = set()

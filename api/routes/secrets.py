@@ -127,6 +127,7 @@ def _uses(context: Context) -> defaultdict[str, list[str]]:
     settings = context.loop.store.current.loaded.desired.settings
     logins = {(login.secret, f"images of {host}") for host, login in settings.registries.items()}
     logins |= {(key.secret, f"key of {key.name}") for key in settings.proxy.keys}
+    logins |= {(to.secret, f"redacted requests to {to.name}") for to in settings.redaction.targets if to.secret}
     logins |= {
         (each.url.secret, f"notification {each.name}")
         for each in settings.notifications

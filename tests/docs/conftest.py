@@ -155,6 +155,8 @@ class Stage:
             return str(self.ask("GET", "/api/weights/gc")["digest"])
         if name == "FINGERPRINT":
             return str(self.ask("GET", "/api/sparks/spark-1/hostkey")["fingerprint"])
+        if name == "SESSION":
+            return str(self.ask("POST", "/api/redact", json={"text": "write to jane@example.org"})["session"])
         if name == "SEQ":
             return str(self.ask("GET", "/api/events?follow=false")["latestSeq"] - 1)
         return {"S": self.url, "TOKEN": WEBHOOK, "HOME": str(self.home), "PORT": self.url.rpartition(":")[2]}[name]

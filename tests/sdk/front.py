@@ -19,7 +19,8 @@ from api.proxies.dialects import Learned, ollama_models, translation
 from api.proxies.dialects.json_text import dumps
 from api.proxies.embeddings.factory import dividing
 from api.proxies.embeddings.way import Way
-from api.proxies.wire import Wire
+from api.proxies.records import Records
+from api.proxies.wire import Masks, Wire
 from api.serve import Server, _listen, configured
 from reconciler.practice.http_server import Answer, HttpConnection, Request
 from reconciler.practice.models import ModelServer
@@ -30,9 +31,11 @@ NAME = "qwen"
 class Front:
     """One listener. It is its own routing: `asked` counts the requests that came, refused ones too."""
 
-    def __init__(self, model: ModelServer, engine: str = "container") -> None:
+    def __init__(self, model: ModelServer, engine: str = "container", masks: Masks | None = None) -> None:
+        self.masks = masks
         self.model = model
         self.engine = engine
+        self.records = Records()
         self.refusals: list[Refused] = []
         self.hangs = False
         self.breaks_after: int | None = None
@@ -51,7 +54,13 @@ class Front:
         )
         learned = Learned()
         wire = Wire(
-            self, local=self, translate=partial(translation, spoken=learned), lacks=learned.lacks, divide=dividing
+            self,
+            local=self,
+            translate=partial(translation, spoken=learned),
+            lacks=learned.lacks,
+            divide=dividing,
+            masks=self.masks,
+            observer=self.records,
         )
         wire.guarded(hosts=Hosts(), origins=None, token=None)
         self._stack.callback(wire.close)

@@ -69,7 +69,7 @@ class Conversation:
     async def ask(self, question: Question) -> AnswerHead:
         """The head of the answer. Raises NoAnswer."""
         await question.ready(self.decision.backend)
-        link = self._wire.pool.take(self.decision.backend.address)
+        link = self._wire.pool.take(self.decision.backend.link)
         self._link = link = link or await self._opened()
         self._room.set()
         link.ask(self, question.head(self.decision.backend), bodiless=False, whole=False)
@@ -91,7 +91,7 @@ class Conversation:
                 link.drop()
 
         limits = self._wire.limits
-        give_up = self._wire.pool.open(self.decision.backend.address, then)
+        give_up = self._wire.pool.open(self.decision.backend.link, then)
         try:
             async with asyncio.timeout(limits.connect):
                 found = await asyncio.shield(opened)

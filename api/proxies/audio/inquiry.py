@@ -76,7 +76,7 @@ class Sent:
         length = len(before) + sound.size + len(behind)
         known = self._inquiry.request_id
         to = {"target": self._target, "length": length, "request_id": known, "plain": self._plain}
-        return asked_of(self._inquiry.head, backend.address, **to)  # type: ignore[arg-type]  # each as it is wanted
+        return asked_of(self._inquiry.head, backend, **to)  # type: ignore[arg-type]  # each as it is wanted
 
     async def pieces(self, backend: Backend) -> AsyncIterator[bytes]:
         """Its body."""

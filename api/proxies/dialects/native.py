@@ -20,6 +20,8 @@ NATIVE: Final = {
     "llamacpp": frozenset({MESSAGES, COUNT_TOKENS}),
     "sglang": frozenset({MESSAGES, COUNT_TOKENS}),
     "nim": frozenset({MESSAGES, COUNT_TOKENS}),
+    "openai": frozenset({RESPONSES}),
+    "anthropic": frozenset({MESSAGES, COUNT_TOKENS}),
 }
 TOKENIZES_CHATS: Final = frozenset({"vllm"})
 """Servers whose `/tokenize` takes messages, and so counts what the model reads."""
@@ -33,6 +35,9 @@ SOURCES: Final = {
     ("sglang", COUNT_TOKENS): "the same",
     ("nim", MESSAGES): "since 2.0.1, by its vLLM or SGLang: docs.nvidia.com/nim/large-language-models/2.0.1/reference",
     ("nim", COUNT_TOKENS): "the same",
+    ("openai", RESPONSES): "a service outside (settings.redaction.targets) that is said to speak OpenAI's dialects",
+    ("anthropic", MESSAGES): "likewise, Anthropic's",
+    ("anthropic", COUNT_TOKENS): "the same",
 }
 
 

@@ -1,15 +1,38 @@
-"""What detection finds in a text."""
+"""What finds personal data, and what it says: the seam between detection and all that masks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """A private part of a text, by code points."""
+    """One piece of personal data: [start, end) in code points of its text."""
 
     start: int
     end: int
     type: str
+    """PERSON, EMAIL, PHONE, CARD, …: upper case and underscores, no digits."""
     score: float
+    """From 0 to 1."""
+
+
+class Detector(Protocol):
+    """Whatever finds."""
+
+    async def find(self, texts: Sequence[str]) -> list[list[Find]]:
+        """For each text its finds, sorted, never overlapping. Raises DetectorBusy (queue full), DetectorDown."""
+
+
+class DetectorBusy(Exception):
+    """More waits than may. `retry_after`: seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"personal data is looked for in as many texts as may wait; try again in {retry_after:g} s")
+        self.retry_after = retry_after
+
+
+class DetectorDown(Exception):
+    """Nothing can be said of this text: it must not be taken for clean."""

@@ -85,6 +85,10 @@ class Offers:
             raise _unknown(name, self.listed)
         return found
 
+    def known(self, name: str) -> bool:
+        """Whether something is named so."""
+        return name in self.by_name or name.removesuffix(LATEST) in self.by_name
+
     @property
     def listed(self) -> list[str]:
         """The names that apps may use."""
