@@ -93,7 +93,7 @@ def tables(corpus: Path, found: dict[str, Look]) -> list[Table]:
         "presidio-research's synth_dataset_v2 (1,500 made texts), whatever the find is called: a span is found whole when every "
         "character of it is in some find; a find is right when half of it is marked. All marked types count, dates, ages and titles too. "
         "The texts of even template numbers were looked at while the recognisers were written, those of odd ones were not; the names in both "
-        "come from one generator, and the corpus is synthetic. Not one of its templates is known to the recognisers."
+        "come from one generator, and the corpus is synthetic. Some words of context come from the even templates (`brainchild`, `Orchestra`, `resignation`), so that half flatters; the odd one is the figure."
     )
     kinds = Table(
         "Redaction: by type, reported half",
