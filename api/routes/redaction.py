@@ -40,7 +40,7 @@ EXAMPLE: Final = {
     "spans": [{"start": 9, "end": 25, "type": "EMAIL", "score": 0.95, "placeholder": "[EMAIL_1]", "field": None}],
     "counts": {"EMAIL": 1},
 }
-REFUSALS: Final = (404, 405, 413, 422, 429, 503)
+REFUSALS: Final = (404, 429, 503)
 
 
 class PreviewRequest(BaseModel):
@@ -160,7 +160,7 @@ async def put_back(
 
 
 @router.delete(
-    "/api/redact/sessions/{name}", summary="Forget a session", responses=answer(ForgottenShape) | answers(404, 503)
+    "/api/redact/sessions/{name}", summary="Forget a session", responses=answer(ForgottenShape) | answers(404, 429, 503)
 )
 async def forget(gateway: Masks, owner: Owner, name: Named) -> dict[str, Any]:
     """Delete what was masked in it. Answers under way are still put right; nothing after them is."""
