@@ -98,7 +98,7 @@ def test_an_empty_desired_state_stops_nothing_by_itself(right: Stage, cli: Calla
     yaml = {"content-type": "application/yaml"}
     right.ask("PUT", "/api/desired", content=empty, headers=yaml)
     withheld = right.ask("POST", "/api/plan")["withheld"]
-    names = ("bge-m3", "bge-reranker", "hello", "parakeet", "qwen3-8b", "speakers")
+    names = ("bge-m3", "bge-reranker", "hello", "kokoro", "parakeet", "qwen3-8b", "speakers")
     assert {step["workload"] for step in withheld} == set(names)
     assert "EmptyDesired" in json.dumps(right.ask("POST", "/api/plan"))
     assert "`EmptyDesired`" in HANDBOOK

@@ -40,8 +40,8 @@ from reconciler.preflight.ask import questions
 from reconciler.shell import Argv, Home, guarded, home_path, join, with_login
 from reconciler.target import Known, Overrides, Target, build
 from reconciler.weights.cache import assign
+from state.folders import FILE_NAME
 from state.load import Loaded, load_text
-from state.mods import FILE_NAME
 from state.problems import Invalid, Problem, dotted
 from state.secrets import SecretRefused, Secrets
 from tests.unit.api.conftest import Stage, staged
