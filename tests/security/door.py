@@ -81,7 +81,9 @@ class Door:
         self.url = f"http://127.0.0.1:{port}"
         self.heard = heard
         self._loop = loop
-        self._client = httpx2.Client(base_url=self.url, trust_env=False, timeout=20)
+        # A connection for each request: one that is kept may be closed as idle in the moment in which it is used again.
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        self._client = httpx2.Client(base_url=self.url, trust_env=False, timeout=20, limits=limits)
 
     def close(self) -> None:
         self._client.close()
