@@ -196,6 +196,7 @@ class Lane:
                     return
                 tickets, self._arrived = self._arrived, []
             live = [ticket for ticket in tickets if not ticket.dropped]
+            self._counts.dropped.inc(sum(len(ticket.inputs) for ticket in tickets if ticket.dropped))
             items = [
                 item for ticket, rows in zip(live, self._rows(live), strict=True) for item in self._items(ticket, rows)
             ]

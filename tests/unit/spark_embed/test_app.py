@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from spark_embed.app import MAX_BODY, App
-from spark_embed.lane import Lane, Row
+from spark_embed.lane import Lane, Row, Ticket
 from spark_embed.metrics import Counts, Metrics
 from spark_embed.settings import Settings, Unusable
 from tests.unit.spark_embed.test_lane import Letters, held
@@ -226,6 +226,18 @@ async def test_a_caller_that_leaves_is_not_computed_for(app: App) -> None:
     assert [1, 1] not in lane.model.batches  # type: ignore[attr-defined]
     _, page, _ = await ask(app, "/metrics", method="GET")
     assert 'spark_embed_requests_total{page="/v1/embeddings",status="499"} 1.0' in page
+    assert 'spark_embed_dropped_total{kind="embed"} 2.0' in page
+
+
+async def test_a_caller_that_left_before_its_words_were_tokens_is_counted_too(app: App) -> None:
+    lane = app.lanes["embed"]
+    with lane._lock:  # nothing is made into tokens meanwhile
+        ticket = Ticket(["a", "b"], None, None)
+        lane.cancel(ticket)
+        lane._arrived.append(ticket)
+        lane._lock.notify_all()
+    assert (await ask(app, "/v1/embeddings", {"input": "c"}))[0] == 200
+    _, page, _ = await ask(app, "/metrics", method="GET")
     assert 'spark_embed_dropped_total{kind="embed"} 2.0' in page
 
 
