@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api.context import Ctx
 from api.errors import Refused, answers
 from api.proxies import calls
-from api.proxies.dialects.json_text import dumps, loads
+from api.proxies.dialects.json_text import loads
 from api.proxies.dialects.names import CHAT
 from api.proxies.redaction import proof
 from api.proxies.redaction.fields import TABLES
 from api.proxies.redaction.gateway import LONGEST_NAME, Gateway
-from api.proxies.redaction.masking import Span, counted
+from api.proxies.redaction.masking import Asked, Span, counted
 from api.proxies.redaction.placeholders import Conversation
 from api.proxies.redaction.restore import restore
 from api.schemas.base import answer
@@ -117,10 +117,10 @@ async def preview(
         if request.path not in TABLES:
             message = f"nothing is masked at {request.path[:100]}"
             raise Refused(404, "NotRedacted", message, field="path", allowed=TABLES)
-        body = request.body or {}
-        found = gateway.target(body.get("model"))
+        asked = Asked(request.body or {}, long=True)
+        found = gateway.target(asked.said.get("model"))
         policy = gateway.policy(found[0] if found is not None else None, named=False)
-        made = await gateway.body(request.path, dumps(body), conversation, policy)
+        made = await gateway.body(request.path, asked, conversation, policy)
     except calls.Refused as refused:
         raise _said(refused) from None
     return {"text": None, "body": loads(made.body), **_spans(made.spans)}

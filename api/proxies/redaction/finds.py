@@ -36,3 +36,18 @@ class DetectorBusy(Exception):
 
 class DetectorDown(Exception):
     """Nothing can be said of this text: it must not be taken for clean."""
+
+
+def joined(finds: Sequence[Find], length: int) -> list[Find]:
+    """In order and inside a text of this length; those that overlap are one, of the first's type."""
+    found: list[Find] = []
+    for find in sorted(finds, key=lambda find: (find.start, -find.end)):
+        start, end = max(0, find.start), min(length, find.end)
+        if start >= end:
+            continue
+        if found and start < found[-1].end:
+            last = found[-1]
+            found[-1] = Find(last.start, max(last.end, end), last.type, max(last.score, find.score))
+        else:
+            found.append(Find(start, end, find.type, find.score))
+    return found

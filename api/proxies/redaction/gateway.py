@@ -20,7 +20,7 @@ from api.proxies.redaction import masking
 from api.proxies.redaction.clouds import Clouds
 from api.proxies.redaction.fields import TABLES
 from api.proxies.redaction.finds import Detector, DetectorBusy, DetectorDown, Find
-from api.proxies.redaction.masking import Masked, Policy, Putting, Span
+from api.proxies.redaction.masking import Asked, Masked, Policy, Putting, Span
 from api.proxies.redaction.placeholders import Conversation
 from api.proxies.redaction.redacting import Redacting
 from api.proxies.redaction.sessions import Sessions
@@ -94,20 +94,20 @@ class Gateway:
             raise Refused(404, "NotRedacted", message, allowed=[call.under + path for path in TABLES])
         if call.method != "POST":
             raise Refused(405, "MethodNotAllowed", f"{call.path} is asked with POST", allowed=["POST"])
-        asked = masking.read(body)
-        target = self.target(asked.get("model"))
+        asked = await masking.read(body)
+        target = self.target(asked.said.get("model"))
         routing = None if target is None else self._clouds.asked(*target, call.path)
         policy = self.policy(target[0] if target is not None else None, named=bool(call.session))
         name = session_name(call.session)
         async with self.sessions.using(call.who, name) as conversation:
             try:
-                made = await self.body(call.path, body, conversation, policy)
+                made = await self.body(call.path, asked, conversation, policy)
                 said = ", ".join(f"{kind}={count}" for kind, count in made.counts.items()) or "none"
             except Refused as refused:
                 if refused.reason != DOWN or target is not None or self._settings().on_detector_down != "pass":
                     raise
                 log.warning("nothing is detected, and a request to a model of ours passes as it came: %s", refused)
-                made, said = Masked(body=dumps(masking.read(body)), counts={}), "off"
+                made, said = Masked(body=dumps(asked.said), counts={}), "off"
         lines = b"sparkkeep-redacted: %b\r\n" % said.encode("ascii", "replace")
         if name and name.isascii() and name.isprintable():
             lines += b"sparkkeep-session: %b\r\n" % name.encode()
@@ -117,7 +117,7 @@ class Gateway:
             lines=lines,
             routing=routing,
             counts=made.counts,
-            structured=structured(call.path, asked),
+            structured=structured(call.path, asked.said),
         )
 
     def target(self, model: object) -> tuple[CloudTarget, str] | None:
@@ -135,9 +135,9 @@ class Gateway:
             hint=settings.hint,
         )
 
-    async def body(self, path: str, body: bytes, conversation: Conversation, policy: Policy) -> Masked:
+    async def body(self, path: str, asked: Asked, conversation: Conversation, policy: Policy) -> Masked:
         """A whole request of a path of the data path. Raises Refused."""
-        return await masking.masked(body, path, TABLES[path], conversation, self.find, policy)
+        return await masking.masked(asked, path, TABLES[path], conversation, self.find, policy)
 
     async def text(self, text: str, conversation: Conversation) -> tuple[str, list[Span]]:
         """A text alone, masked. Raises Refused."""

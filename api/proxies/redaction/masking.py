@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from api.proxies.calls import Refused
 from api.proxies.dialects.json_text import dumps, loads
 from api.proxies.redaction.fields.walk import Rule, not_redacted
-from api.proxies.redaction.finds import Find
+from api.proxies.redaction.finds import Find, joined
 from api.proxies.redaction.forms import label_of
 from api.proxies.redaction.hint import Hint, with_hint
 from api.proxies.redaction.placeholders import Conversation
@@ -37,7 +37,10 @@ BY_MODEL: Final = frozenset(
     }
 )
 """What is told from other words by a model, by lists or by what stands near: of names of tools, it would be a guess."""
-_MADE: Final = re.compile(r"(?:call|chatcmpl|resp|msg|fc|rs|ctc|ws|toolu|srvtoolu|tool)[_-][A-Za-z0-9_-]{8,64}")
+# An id as servers make them, in which nothing is found but by chance: no number that could be somebody's, no dashes.
+_MADE: Final = re.compile(
+    r"(?!.*[0-9]{7})(?:call|chatcmpl|resp|msg|fc|rs|ctc|ws|toolu|srvtoolu|tool)[_-][A-Za-z0-9]{8,64}"
+)
 _PLAIN_NAME: Final = re.compile(r"(?:[A-Za-z_.-]+[0-9]{0,3}){1,4}")
 _KEY: Final = os.urandom(32)
 
@@ -54,6 +57,13 @@ class Policy:
     named: bool = False
     """Whether its conversation has a name, so that what was masked before is known."""
     hint: Hint = "append"
+
+
+class Asked(NamedTuple):
+    """A request as it came. `long`: it is worked on beside the loop."""
+
+    said: dict[str, Any]
+    long: bool
 
 
 class Span(NamedTuple):
@@ -167,23 +177,13 @@ class Putting:
         """As above."""
 
 
-def joined(finds: Sequence[Find], length: int) -> list[Find]:
-    """In order and inside the text; of those that overlap one, of the first's type."""
-    found: list[Find] = []
-    for find in sorted(finds, key=lambda find: (find.start, -find.end)):
-        start, end = max(0, find.start), min(length, find.end)
-        if start >= end:
-            continue
-        if found and start < found[-1].end:
-            last = found.pop()
-            start, end = last.start, max(last.end, end)
-            find = replace(find, type=last.type, score=max(last.score, find.score))  # noqa: PLW2901
-        found.append(replace(find, start=start, end=end))
-    return found
-
-
-def read(body: bytes) -> dict[str, Any]:
+async def read(body: bytes) -> Asked:
     """A request's JSON. Raises Refused."""
+    said = await _done(lambda: _parsed(body), aside=len(body) > SHORT)
+    return Asked(said, len(body) > SHORT)
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
     try:
         said = loads(body)
     except ValueError as error:
@@ -195,19 +195,18 @@ def read(body: bytes) -> dict[str, Any]:
 
 
 async def masked(
-    body: bytes, path: str, table: Rule, conversation: Conversation, find: Finder, policy: Policy
+    asked: Asked, path: str, table: Rule, conversation: Conversation, find: Finder, policy: Policy
 ) -> Masked:
-    """A body as it may go on. Raises Refused for what may not, and what `find` raises."""
-    aside = len(body) > SHORT
-    said, words = await _done(lambda: _gathered(body, table, policy), aside=aside)
+    """A request as it may go on. Raises Refused for what may not, and what `find` raises."""
+    words = await _done(lambda: _gathered(asked.said, table, policy), aside=asked.long)
     found = await looked_at(words, find)
-    return await _done(lambda: _put(said, path, table, conversation, found, policy), aside=aside)
+    return await _done(lambda: _put(asked.said, path, table, conversation, found, policy), aside=asked.long)
 
 
-def _gathered(body: bytes, table: Rule, policy: Policy) -> tuple[dict[str, Any], list[Words]]:
-    said, gathering = read(body), Gathering(policy)
+def _gathered(said: dict[str, Any], table: Rule, policy: Policy) -> list[Words]:
+    gathering = Gathering(policy)
     table(said, "", gathering)
-    return said, list(gathering.words)
+    return list(gathering.words)
 
 
 async def looked_at(words: Sequence[Words], find: Finder) -> dict[Words, Sequence[Find]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from api.proxies.redaction.finds import Find
+from api.proxies.redaction.finds import Find, joined
 from api.proxies.redaction.forms import LONGEST, WHOLE, Written, label_of, look_alikes, names_of, paired, read
 from api.proxies.redaction.people import PERSON, People
 
@@ -79,7 +79,7 @@ class Conversation:
 
     def mask(self, text: str, finds: Sequence[Find]) -> str:
         """The text with a placeholder for each find. Finds that overlap are one, of the first's type."""
-        wanted = _joined(finds, len(text))
+        wanted = joined(finds, len(text))
         self._reserve(text, {(find.start, find.end) for find in wanted})
         parts: list[str] = []
         own: set[tuple[int, int]] = set()
@@ -228,21 +228,6 @@ class Conversation:
                 found.add(match.span())
                 at = match.end()
         return found
-
-
-def _joined(finds: Sequence[Find], length: int) -> list[Find]:
-    """In order, inside the text, without overlaps."""
-    found: list[Find] = []
-    for find in sorted(finds, key=lambda find: (find.start, -find.end)):
-        start, end = max(0, find.start), min(length, find.end)
-        if start >= end:
-            continue
-        if found and start < found[-1].end:
-            last = found[-1]
-            found[-1] = Find(last.start, max(last.end, end), last.type, max(last.score, find.score))
-        else:
-            found.append(Find(start, end, find.type, find.score))
-    return found
 
 
 def _normal(original: str) -> str:

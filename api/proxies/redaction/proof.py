@@ -8,7 +8,7 @@ from api.proxies.calls import Refused
 from api.proxies.dialects.json_text import dumps, loads
 from api.proxies.dialects.names import CHAT, Dialect
 from api.proxies.redaction.gateway import Gateway
-from api.proxies.redaction.masking import Policy
+from api.proxies.redaction.masking import Policy, read
 from api.proxies.redaction.placeholders import Conversation
 from api.proxies.redaction.streams import RestoringStream, restored_body
 
@@ -30,10 +30,10 @@ async def prove(gateway: Gateway) -> dict[str, int]:
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call_1", "content": f"sent to {KNOWN['EMAIL']}"},
     ]
-    body = dumps({"model": "selftest", "messages": messages})
+    asked = await read(dumps({"model": "selftest", "messages": messages}))
     conversation = Conversation()
     policy = Policy(where="nowhere", images=False, known=lambda model: model == "selftest", hint="never")
-    made = await gateway.body(CHAT, body, conversation, policy)
+    made = await gateway.body(CHAT, asked, conversation, policy)
     through = sorted(kind for kind, value in KNOWN.items() if value.encode() in made.body)
     if through:
         message = f"what is private came through a masked request: {', '.join(through)}"

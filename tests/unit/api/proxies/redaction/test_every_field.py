@@ -18,7 +18,8 @@ from openai.types.responses.response_create_params import ResponseCreateParamsNo
 
 from api.proxies.calls import Refused
 from api.proxies.redaction.fields import TABLES
-from api.proxies.redaction.masking import Policy, masked
+from api.proxies.redaction.finds import Find
+from api.proxies.redaction.masking import Policy, masked, read
 from tests.unit.api.proxies.redaction.parts import Finder, conversation
 from tests.unit.api.proxies.redaction.shapes import places
 
@@ -49,7 +50,9 @@ async def test_it_is_masked_or_refused(path: str, canary: str) -> None:
     for shape in SHAPES[path]:
         for place, body in places(shape, canary):
             try:
-                made = await masked(json.dumps(body).encode(), path, TABLES[path], conversation(), Finder(), AT_HOME)
+                made = await masked(
+                    await read(json.dumps(body).encode()), path, TABLES[path], conversation(), Finder(), AT_HOME
+                )
             except Refused as refused:
                 assert canary not in refused.message, place
                 told[refused.reason] += 1
@@ -67,7 +70,9 @@ async def test_what_holds_nothing_private_stays_as_it_is(path: str) -> None:
     for shape in SHAPES[path]:
         for place, body in places(shape, "harmless words"):
             try:
-                made = await masked(json.dumps(body).encode(), path, TABLES[path], conversation(), Finder(), AT_HOME)
+                made = await masked(
+                    await read(json.dumps(body).encode()), path, TABLES[path], conversation(), Finder(), AT_HOME
+                )
             except Refused:
                 continue
             assert json.loads(made.body) == body, place
@@ -83,6 +88,22 @@ async def test_a_field_that_nobody_has_heard_of(path: str, escape: bool) -> None
         "anna@x.org": 1,
     }
     raw = json.dumps(body, ensure_ascii=escape).encode()
-    made = await masked(raw, path, TABLES[path], conversation(), Finder(), AT_HOME)
+    made = await masked(await read(raw), path, TABLES[path], conversation(), Finder(), AT_HOME)
     assert not re.search(r"@|1234567", made.body.decode())
     assert made.counts == {"EMAIL": 2, "PHONE": 1}
+
+
+@pytest.mark.parametrize("ident", ["call_4111111111111111", "call_0170-1234567", "toolu_01705551234abcdef"])
+async def test_a_number_behind_the_beginning_of_an_id_is_looked_at_too(ident: str) -> None:
+    call = {"id": ident, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    told = {"role": "tool", "tool_call_id": ident, "content": "done"}
+    body = {"model": "m", "messages": [{"role": "assistant", "tool_calls": [call]}, told]}
+
+    async def numbers(texts: list[str]) -> list[list[Find]]:
+        return [[Find(m.start(), m.end(), "CARD", 1.0) for m in re.finditer(r"[0-9-]{7,}", text)] for text in texts]
+
+    asked = await read(json.dumps(body).encode())
+    made = await masked(asked, CHAT, TABLES[CHAT], conversation(), numbers, AT_HOME)
+    said = json.loads(made.body)["messages"]
+    assert ident not in made.body.decode()
+    assert said[0]["tool_calls"][0]["id"] == said[1]["tool_call_id"]
