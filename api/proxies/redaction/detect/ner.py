@@ -85,6 +85,8 @@ _LINE: Final = regex.compile(r"^[ \t>*?]*+([^\n]*?\S)[ \t]*$", regex.MULTILINE)
 _JOB_BESIDE: Final = regex.compile(
     rf",\s+(?:the\s+|a\s+|an\s+|our\s+)?({_JOB})\b(?=\s*(?:[,.;]|at\b|of\b|for\b|in\b|said|$))", regex.IGNORECASE
 )
+_SMALL_NEXT: Final = regex.compile(r"[ ]([\p{Ll}'’-]{3,})(?!\w)")
+_MORE_THAN_A_PEOPLE: Final = frozenset({"polish", "finn", "pole", "turkish", "swiss", "dane", "german", "indian"})
 
 
 def engine() -> SpacyNlpEngine:
@@ -227,14 +229,10 @@ class Names:
                 yield marked(found, 0, "LOCATION", 0.65)
         for found in regex.finditer(r"(?<![\w.@/-])\p{Ll}[\p{Ll}'’-]+", page.text):
             word = found[0]
-            if (
-                lists.nationality(word)
-                and page.prose(found.start())
-                and word not in ("polish", "finn", "pole", "turkish", "swiss", "dane", "german", "indian")
-            ):
+            if lists.nationality(word) and page.prose(found.start()) and word not in _MORE_THAN_A_PEOPLE:
                 yield marked(found, 0, "NATIONALITY", 0.55)
             elif word in lists.first and not lists.word(word) and page.prose(found.start()):
-                after = regex.compile(r"[ ]([\p{Ll}'’-]{3,})(?!\w)").match(page.text, found.end())
+                after = _SMALL_NEXT.match(page.text, found.end())
                 if after and after[1] in lists.last and not lists.word(after[1]):
                     yield Find(found.start(), after.end(), "PERSON", 0.6)
 
